@@ -28,6 +28,7 @@ mod asks;
 mod broadcast;
 mod config;
 mod cost;
+mod door;
 mod events;
 mod inputs;
 mod overlay;
@@ -43,6 +44,7 @@ mod topic;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use potluck_base::{Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rng};
 use potluck_wire::TopicId;
 
@@ -100,9 +102,10 @@ impl Topics {
         self.shared.me.contact.address = address;
     }
 
-    /// Announcements must carry certificates of this authority: in an `invite` network.
-    pub fn require_certificates(&mut self, authority: PublicKey) {
-        self.shared.require_certificates(authority);
+    /// In an `invite` network: announcements must carry certificates of this authority, publishers show
+    /// one, and this node shows its `own`.
+    pub fn require_certificates(&mut self, authority: PublicKey, own: Option<Bytes>) {
+        self.shared.require_certificates(authority, own);
     }
 
     /// The system topic, whose overlay contains all nodes.
@@ -170,6 +173,7 @@ impl Topics {
             publishes_waiting: self.publishes.waiting.len(),
             asks: self.shared.pending.len(),
             scores: self.shared.scores.len(),
+            unproven: self.shared.unproven.len(),
             ..self.shared.stats
         };
         for topic in self.topics.values() {
@@ -283,6 +287,8 @@ impl Machine for Topics {
             TopicsInput::Silent(peer) => self.on_silent(&peer),
             TopicsInput::Unreachable(peer) => self.drop_everywhere(&peer, Cause::Crashed),
             TopicsInput::Left(peer) => self.drop_everywhere(&peer, Cause::Left),
+            TopicsInput::Certificate(certificate) => self.shared.door.set_own(certificate),
+            TopicsInput::Revoked(subject) => self.shared.door.revoke(subject),
             TopicsInput::OverBudget { publisher, until } => self.shared.hold_off(publisher, until),
             TopicsInput::Resumed => self.on_resumed(),
             TopicsInput::WallClock(wall) => self.shared.wall = Some((now, wall)),

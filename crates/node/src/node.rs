@@ -281,6 +281,8 @@ impl Machine for Node {
                 self.link.set_certificate(certificate.clone());
                 let name = CertificateHash::of(&certificate);
                 self.kv.handle(now, potluck_kv::Input::Certificate(name));
+                let shown = potluck_gossip::TopicsInput::Certificate(certificate.clone());
+                self.gossip.topics.handle(now, shown);
                 self.gossip.members.handle(now, members::Input::Certificate(certificate));
             }
             Input::WallClock { now: wall } => {

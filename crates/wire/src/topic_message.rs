@@ -6,7 +6,7 @@ use minicbor::{Decoder, Encoder};
 use potluck_base::{Identity, KeyError, NetworkId, PublicKey, Signature, UnixMillis};
 
 use crate::codec::fixed;
-use crate::limits::TOPIC_PAYLOAD_BYTES_MAX;
+use crate::limits::{CERTIFICATE_BYTES_MAX, TOPIC_PAYLOAD_BYTES_MAX};
 use crate::topic::TopicId;
 
 const MESSAGE_DOMAIN: &[u8] = b"potluck 2026 topic message";
@@ -104,20 +104,41 @@ impl SignedMessage {
         out.into()
     }
 
+    /// The bytes that are cached and forwarded, with the publisher's certificate, which the publisher's
+    /// signature does not cover: it has one of its own.
+    #[must_use]
+    pub fn encode_shown(&self, certificate: &[u8]) -> Bytes {
+        let plain = self.encode();
+        let mut out = Vec::with_capacity(plain.len() + certificate.len() + 3);
+        // An array of seven instead of six.
+        out.push(plain[0] + 1);
+        out.extend_from_slice(&plain[1..]);
+        Encoder::new(&mut out).bytes(certificate).expect("writing to memory cannot fail");
+        out.into()
+    }
+
+    /// The certificate in the bytes of a message, a view of them, if there is one.
+    #[must_use]
+    pub fn shown_in(bytes: &Bytes) -> Option<Bytes> {
+        Self::parts(bytes).ok()?.1
+    }
+
     /// Reads a message. The signature is not checked; the payload is a view of `bytes`.
     ///
     /// # Errors
     /// [`SignedMessageError`] if the bytes are no message within the limits.
     pub fn decode(bytes: &Bytes) -> Result<Self, SignedMessageError> {
-        Self::parts(bytes).map_err(|_| SignedMessageError)
+        Self::parts(bytes).map(|(message, _)| message).map_err(|_| SignedMessageError)
     }
 
-    fn parts(bytes: &Bytes) -> Result<Self, minicbor::decode::Error> {
+    fn parts(bytes: &Bytes) -> Result<(Self, Option<Bytes>), minicbor::decode::Error> {
         let wrong = || minicbor::decode::Error::message("message");
         let mut d = Decoder::new(bytes);
-        if d.array()? != Some(6) {
-            return Err(wrong());
-        }
+        let shows = match d.array()? {
+            Some(6) => false,
+            Some(7) => true,
+            _ => return Err(wrong()),
+        };
         let publisher = PublicKey::from_bytes(fixed(&mut d)?);
         let (incarnation, sequence) = (d.u64()?, d.u64()?);
         let at = UnixMillis(d.u64()?);
@@ -127,10 +148,14 @@ impl SignedMessage {
         }
         let payload = bytes.slice_ref(payload);
         let signature = Signature::from_bytes(fixed(&mut d)?);
-        if d.position() != bytes.len() {
+        let certificate = if shows { Some(d.bytes()?) } else { None };
+        let too_long = certificate.is_some_and(|shown| shown.len() > CERTIFICATE_BYTES_MAX);
+        if d.position() != bytes.len() || too_long {
             return Err(wrong());
         }
-        Ok(Self { publisher, incarnation, sequence, at, payload, signature })
+        let certificate = certificate.map(|shown| bytes.slice_ref(shown));
+        let message = Self { publisher, incarnation, sequence, at, payload, signature };
+        Ok((message, certificate))
     }
 }
 
@@ -160,6 +185,22 @@ mod tests {
         let read = SignedMessage::decode(&message.encode()).expect("a message");
         assert_eq!(read, message);
         assert_eq!(read.verify(&network, topic), Ok(()));
+    }
+
+    #[test]
+    fn a_certificate_is_shown_beside_a_message_within_its_limit() {
+        let (network, topic, message) = signed();
+        for length in [0, 1, 200, CERTIFICATE_BYTES_MAX] {
+            let bytes = message.encode_shown(&vec![7; length]);
+            let read = SignedMessage::decode(&bytes).expect("a message");
+            assert_eq!((&read, read.verify(&network, topic)), (&message, Ok(())));
+            assert_eq!(SignedMessage::shown_in(&bytes), Some(Bytes::from(vec![7; length])));
+            let cut = bytes.slice(..bytes.len() - 1);
+            assert!(SignedMessage::decode(&cut).is_err() && SignedMessage::shown_in(&cut).is_none());
+        }
+        assert_eq!(SignedMessage::shown_in(&message.encode()), None);
+        let longer = message.encode_shown(&[7; CERTIFICATE_BYTES_MAX + 1]);
+        assert!(SignedMessage::decode(&longer).is_err());
     }
 
     #[test]

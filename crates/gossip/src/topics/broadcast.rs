@@ -235,7 +235,8 @@ impl Broadcast {
     ) {
         let id = MessageId::from(message);
         self.acks.note(id);
-        self.disseminate(shared, message, message.encode(), None);
+        let bytes = shared.door.encode(shared.now, self.topic, message);
+        self.disseminate(shared, message, bytes, None);
         if let Some(publish) = counted {
             let tree = self.tree_of(id.publisher, id.sequence);
             self.acks.count(shared.now, publish, id, tree, &self.peers);
@@ -330,6 +331,13 @@ impl Broadcast {
     /// The neighbours, and whether each is healthy.
     pub(super) fn links(&self) -> Vec<(potluck_base::Contact, bool)> {
         self.peers.iter().map(|(key, peer)| (peer.contact(*key), peer.is_healthy())).collect()
+    }
+
+    /// Cached messages with a certificate beside them, and all.
+    pub(super) fn shown(&self) -> (usize, usize) {
+        let all: Vec<&bytes::Bytes> = self.cache.all_delivered().map(|(_, it)| &it.bytes).collect();
+        let shown = all.iter().filter(|bytes| SignedMessage::shown_in(bytes).is_some());
+        (shown.count(), all.len())
     }
 
     /// Forgets all messages that are cached or on their way.

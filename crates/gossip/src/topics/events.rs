@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
-use potluck_wire::{InTopic, TopicId, TopicResponse};
+use potluck_wire::{InTopic, Revoked, TopicId, TopicResponse};
 
 use crate::message::{Message, MessageId, TopicName};
 use crate::view::{Cause, Mode};
@@ -124,6 +124,10 @@ pub enum TopicsInput {
     Unreachable(PublicKey),
     /// A node announced that it leaves.
     Left(PublicKey),
+    /// The certificate that this node shows beside its messages.
+    Certificate(Bytes),
+    /// A member is out, or all that a ticket let in: their messages are dropped.
+    Revoked(Revoked),
     /// This publisher's budget at this node is used up: its messages are dropped until then.
     OverBudget {
         /// The publisher.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use potluck_base::{
     Contact, Identity, Instant, LruMap, NetworkId, PublicKey, Rate, Rng, TokenBucket, UnixMillis,
 };
@@ -9,6 +10,7 @@ use potluck_wire::{InTopic, SignedMessage, TopicId, TopicRequest, TopicResponse}
 
 use super::asks::{ASKS_MAX, PendingRequest, PendingRequests, Purpose};
 use super::config::{PeerLimits, TopicsConfig};
+use super::door::{Door, Standing, Unproven};
 use super::events::{TopicServeId, TopicsOutput};
 use super::scores::Scores;
 use super::stats::TopicsStats;
@@ -56,6 +58,10 @@ pub(super) struct Shared {
     pub(super) isolated_until: Instant,
     /// Publishers whose budget is used up, and until when.
     over_budget: LruMap<PublicKey, Instant>,
+    /// Which publishers are members.
+    pub(super) door: Door,
+    /// Messages of publishers that are not known.
+    pub(super) unproven: Unproven,
     /// What may be passed on in the system topic.
     announcements: AnnouncementCheck,
     /// Missing messages of all topics; while a topic is at work, of the other topics.
@@ -65,7 +71,10 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(me: Me, config: TopicsConfig, rng: Rng) -> Self {
         let announcements = AnnouncementCheck::new(me.network, config.verify);
+        let checks_publishers = config.defences.member_publishers && config.verify;
         Self {
+            door: Door::new(me.network, checks_publishers),
+            unproven: Unproven::default(),
             announcements,
             over_budget: LruMap::new(OVER_BUDGET_MAX),
             now: Instant::ZERO,
@@ -90,9 +99,34 @@ impl Shared {
         self.wall.map(|(at, wall)| wall.plus(self.now.since(at)))
     }
 
-    /// Records must carry certificates of this authority.
-    pub(super) const fn require_certificates(&mut self, authority: PublicKey) {
+    /// Records must carry certificates of this authority, and publishers show one.
+    pub(super) fn require_certificates(&mut self, authority: PublicKey, own: Option<Bytes>) {
         self.announcements.require(authority);
+        self.door.require(authority);
+        if let Some(own) = own {
+            self.door.set_own(own);
+        }
+    }
+
+    /// The messages of a topic that waited for their publishers' certificates and need not any more, each
+    /// with the neighbour that pushed it.
+    pub(super) fn take_known(&mut self, topic: TopicId) -> Vec<(PublicKey, Bytes)> {
+        self.unproven.take_known(&self.door, topic)
+    }
+
+    /// Whether the publisher of the message in `bytes` may publish.
+    pub(super) fn standing(&mut self, publisher: &PublicKey, bytes: &Bytes) -> Standing {
+        let wall = self.wall();
+        let (standing, checks) =
+            self.door.standing(wall, publisher, || SignedMessage::shown_in(bytes));
+        if checks > 0 && standing != Standing::Forged {
+            self.out.push_back(TopicsOutput::Checked {
+                peer: *publisher,
+                signatures: checks,
+                bad: false,
+            });
+        }
+        standing
     }
 
     /// Messages of this publisher are dropped until then.

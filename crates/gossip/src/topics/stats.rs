@@ -78,6 +78,8 @@ potluck_base::statistics! {
         gauge growing: usize,
         /// Messages that wait for earlier messages of their publisher.
         gauge held: usize,
+        /// Messages that wait for a certificate of their publisher.
+        gauge unproven: usize,
         /// Messages of this node that no neighbour has acknowledged yet.
         gauge untaken: usize,
         /// Requests under way now.
@@ -128,6 +130,8 @@ potluck_base::statistics! {
         counter dropped_over_rate: u64,
         /// Messages of publishers whose budget was used up, dropped before they were checked.
         counter dropped_over_budget: u64,
+        /// Messages of publishers that are no members, or no members any more.
+        counter dropped_not_member: u64,
         /// Announcements that were not passed on: malformed, too long, or with a bad signature.
         counter announcements_bad: u64,
         /// Messages older than fifteen minutes or dated over five minutes ahead.

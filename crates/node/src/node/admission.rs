@@ -50,8 +50,8 @@ impl Node {
             let name = CertificateHash::of(own);
             self.kv.handle(Instant::ZERO, potluck_kv::Input::Certificate(name));
         }
-        self.gossip.members.require_certificates(authority, own);
-        self.gossip.topics.require_certificates(authority);
+        self.gossip.members.require_certificates(authority, own.clone());
+        self.gossip.topics.require_certificates(authority, own);
         let known: Vec<Bytes> = gatekeeper.revocations().cloned().collect();
         for bytes in known {
             self.tell_members_of_revocation(Instant::ZERO, &authority, bytes, false);
@@ -68,6 +68,8 @@ impl Node {
         spread: bool,
     ) {
         if let Ok(revocation) = Revocation::read(&bytes, authority, &self.network) {
+            let subject = revocation.subject;
+            self.gossip.topics.handle(now, TopicsInput::Revoked(subject));
             let input = members::Input::Revoked { revocation, bytes, spread };
             self.gossip.members.handle(now, input);
         }

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use potluck_base::{Instant, PublicKey};
 use potluck_wire::{SignedMessage, TopicResponse};
 
+use super::super::door::{Source, Standing};
 use super::super::events::TopicServeId;
 use super::super::scores::{Fault, Penalty};
 use super::super::shared::Shared;
@@ -91,6 +92,10 @@ impl Broadcast {
             of.surplus += usize::from(surplus);
             of.places |= if place < PRUNABLE { 1 << place } else { 0 };
         }
+        for (from, bytes) in shared.take_known(self.topic) {
+            // It was acknowledged when it came.
+            let _ = self.receive(shared, &from, &bytes);
+        }
         let busy = self.is_busy(shared);
         let answer = match self.peers.get(from).map(|neighbour| neighbour.distrusted) {
             None => TopicResponse::NotNeighbour,
@@ -145,6 +150,25 @@ impl Broadcast {
             // Announced again later, it is asked for again.
             shared.stats.dropped_over_budget += 1;
             return NOT_NEW;
+        }
+        match shared.standing(&id.publisher, bytes) {
+            Standing::Member => {}
+            Standing::Unknown => {
+                let Shared { unproven, now, .. } = shared;
+                let source = Source { topic: self.topic, from: *from, publisher: id.publisher };
+                unproven.wait(*now, source, bytes.clone());
+                return NOT_NEW;
+            }
+            Standing::Out => {
+                shared.stats.dropped_not_member += 1;
+                self.missing.on_received(&id);
+                return NOT_NEW;
+            }
+            Standing::Forged => {
+                shared.stats.dropped_not_member += 1;
+                shared.bill_bad(*from, 1);
+                return Outcome::Dropped(self.fault(shared, *from, Fault::Forged));
+            }
         }
         if let Err(penalty) = self.verify(shared, from, &message) {
             return Outcome::Dropped(penalty);

@@ -268,8 +268,10 @@ fn garbage_is_a_forgery() {
 fn in_system_topic(defended: bool) -> Harness {
     let mut config = TopicsConfig { mode: Mode::Fleet, ..TopicsConfig::default() };
     config.defences.checked_announcements = defended;
+    config.defences.member_publishers = false;
     let mut harness = Harness::new(config);
-    harness.topics.require_certificates(identity(99).public_key());
+    // The publishers of these tests are no members; what they say is what is looked at.
+    harness.topics.require_certificates(identity(99).public_key(), None);
     let system = harness.topics.system();
     for from in [1, 2] {
         let body = TopicRequest::Neighbour { high_priority: true, age_ms: 600_000 };
@@ -372,4 +374,109 @@ fn messages_of_a_publisher_over_its_budget_are_dropped_unchecked_for_a_while() {
     harness.advance(seconds(3));
     harness.asked(1, push(&[signed(9, 1)]));
     assert_eq!(harness.delivered(), 2);
+}
+
+/// The certificate of a member of the network of these tests.
+fn certificate(subject: u8, by: u8) -> Bytes {
+    let certificate = potluck_wire::Certificate {
+        subject: identity(subject).public_key(),
+        labels: Vec::new(),
+        serial: 1,
+        issued: UnixMillis(0),
+        expires: UnixMillis(1_000_000),
+        ephemeral: false,
+        salt: None,
+        ticket: Some(identity(77).public_key()),
+    };
+    certificate.sign(&identity(by), &network()).expect("small")
+}
+
+/// A subscriber in an `invite` network, with a link.
+fn subscriber(defended: bool) -> Harness {
+    let mut config = TopicsConfig { mode: Mode::Fleet, ..TopicsConfig::default() };
+    config.defences.member_publishers = defended;
+    let mut harness = Harness::new(config);
+    harness.topics.require_certificates(identity(99).public_key(), Some(certificate(0, 99)));
+    harness.input(TopicsInput::Subscribe(topic()));
+    assert!(harness.connect(1) && harness.connect(2));
+    harness
+}
+
+fn push_shown(message: &SignedMessage, certificate: &[u8]) -> TopicRequest {
+    TopicRequest::Gossip { messages: vec![message.encode_shown(certificate)] }
+}
+
+#[test]
+fn messages_of_keys_that_are_no_members_are_not_delivered() {
+    let mut harness = subscriber(true);
+    for publisher in 3..=40 {
+        harness.asked(1, push(&[signed(publisher, 1)]));
+    }
+    let stats = harness.topics.stats();
+    assert_eq!((harness.delivered(), stats.verified, stats.unproven), (0, 0, 38));
+    assert_eq!(stats.neighbours_down.misbehaved, 0, "a neighbour may have known them");
+    // Without the defence all of them are.
+    let mut harness = subscriber(false);
+    for publisher in 3..=40 {
+        harness.asked(1, push(&[signed(publisher, 1)]));
+    }
+    assert_eq!(harness.delivered(), 38);
+}
+
+#[test]
+fn a_member_shows_its_certificate_once_and_what_came_before_waited_for_it() {
+    let mut harness = subscriber(true);
+    harness.asked(1, push(&[signed(9, 2)]));
+    assert_eq!(harness.delivered(), 0);
+    harness.asked(2, push_shown(&signed(9, 1), &certificate(9, 99)));
+    assert_eq!(harness.delivered(), 2);
+    harness.asked(1, push(&[signed(9, 3)]));
+    assert_eq!((harness.delivered(), harness.topics.stats().unproven), (3, 0));
+}
+
+#[test]
+fn a_certificate_of_another_or_of_no_authority_is_its_pushers_fault() {
+    for shown in [certificate(8, 99), certificate(9, 98), Bytes::from_static(b"certificate")] {
+        let mut harness = subscriber(true);
+        for sequence in 1..=3 {
+            harness.asked(1, push_shown(&signed(9, sequence), &shown));
+        }
+        let stats = harness.topics.stats();
+        assert_eq!((harness.delivered(), stats.dropped_not_member), (0, 3));
+        assert_eq!(stats.neighbours_down.misbehaved, 1);
+    }
+}
+
+#[test]
+fn a_member_that_is_out_publishes_nothing_any_more() {
+    let ticket = Revoked::Ticket(identity(77).public_key());
+    for out in [Revoked::Member(identity(9).public_key()), ticket] {
+        let mut harness = subscriber(true);
+        harness.asked(1, push_shown(&signed(9, 1), &certificate(9, 99)));
+        harness.input(TopicsInput::Revoked(out));
+        harness.asked(1, push_shown(&signed(9, 2), &certificate(9, 99)));
+        harness.asked(1, push(&[signed(9, 3)]));
+        let stats = harness.topics.stats();
+        assert_eq!((harness.delivered(), stats.dropped_not_member), (1, 2), "{out:?}");
+    }
+    // So does one whose certificate has expired.
+    let mut harness = subscriber(true);
+    harness.input(TopicsInput::WallClock(UnixMillis(1_000_000)));
+    let message = signed_for(&network(), topic().id(), 9, 1, UnixMillis(1_000_000));
+    harness.asked(1, push_shown(&message, &certificate(9, 99)));
+    assert_eq!((harness.delivered(), harness.topics.stats().dropped_not_member), (0, 1));
+}
+
+#[test]
+fn this_node_shows_its_certificate_once_a_second() {
+    let mut harness = subscriber(true);
+    for number in 0..30 {
+        harness.publish(number, 10);
+        harness.advance(Duration::from_millis(100));
+        for (ask, ..) in harness.asks() {
+            harness.answer(ask, TopicResponse::GossipAck { prune: 0, busy: false });
+        }
+    }
+    let cached = harness.topics.topics[&topic().id()].broadcast.shown();
+    assert_eq!(cached, (3, 30));
 }
