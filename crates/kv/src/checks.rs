@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Instant, PublicKey};
+use potluck_base::{Instant, NodeId, PublicKey};
 use potluck_record::Envelope;
 use potluck_wire::{Refusal, Request, Response, StoreOutcome};
 
@@ -30,6 +30,11 @@ const PAUSE: Duration = Duration::from_millis(1);
 const WAITING_MAX: usize = 64;
 /// The same of one peer: one peer can not use up the places of the others.
 const WAITING_PER_PEER: usize = 8;
+/// Envelopes of all requests that wait, and of those of one peer. It must stay below the good results that
+/// the core remembers (4,096): results that are forgotten before their request is carried out are checked
+/// again, all in one transition. One request of a peer may have more than its share.
+const ENVELOPES_MAX: usize = 3072;
+const ENVELOPES_PER_PEER: usize = 1024;
 
 /// A store request whose first envelopes are checked.
 #[derive(Debug, Clone)]
@@ -79,6 +84,11 @@ impl Checks {
         if !core.config.defences.priced_peers || !core.serves || !asked.proven {
             return Some(asked);
         }
+        if envelopes.len() > PORTION && !self.has_room(&asked.from.id, envelopes.len()) {
+            core.stats.requests_busy += 1;
+            core.respond(serve, Response::refused(Refusal::Busy));
+            return None;
+        }
         let from = asked.from.contact.public_key;
         match check(core, &from, envelopes, 0) {
             Portion::Done => Some(asked),
@@ -87,18 +97,27 @@ impl Checks {
                 None
             }
             Portion::Upto(checked) => {
-                let own =
-                    self.waiting.iter().filter(|waiting| waiting.asked.from.id == asked.from.id);
-                if own.count() >= WAITING_PER_PEER || self.waiting.len() >= WAITING_MAX {
-                    core.stats.requests_busy += 1;
-                    core.respond(serve, Response::refused(Refusal::Busy));
-                    return None;
-                }
                 self.waiting.push_back(Waiting { serve, asked, checked });
                 self.next.get_or_insert(now + PAUSE);
                 None
             }
         }
+    }
+
+    /// Whether a request of this many envelopes may wait.
+    fn has_room(&self, from: &NodeId, envelopes: usize) -> bool {
+        let (mut all, mut own, mut of_peer) = (0, 0, 0);
+        for waiting in &self.waiting {
+            let Request::Store { envelopes, .. } = &waiting.asked.request else { continue };
+            all += envelopes.len();
+            if waiting.asked.from.id == *from {
+                own += envelopes.len();
+                of_peer += 1;
+            }
+        }
+        let fits = of_peer == 0 || own + envelopes <= ENVELOPES_PER_PEER;
+        let places = of_peer < WAITING_PER_PEER && self.waiting.len() < WAITING_MAX;
+        fits && places && all + envelopes <= ENVELOPES_MAX
     }
 
     /// Checks the next portion of the request whose turn it is. Gives the request back if it may be

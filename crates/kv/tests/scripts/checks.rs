@@ -96,3 +96,23 @@ fn the_places_of_one_peer_are_limited() {
     assert_eq!(script.give(Asked(1, store(good(9, 40)))), ["respond busy"]);
     assert_eq!(script.give(Asked(2, store(good(10, 40)))).len(), 0);
 }
+
+#[test]
+fn results_are_not_forgotten_before_their_request_is_carried_out() {
+    let mut script = Script::with(true, Config { requests_max: 10_000, ..config() });
+    let large = |from: u8| {
+        let parts = (0..5).flat_map(|part| good(10 * from + part, 200)).take(1000);
+        store(parts.collect())
+    };
+    for from in 1..=3 {
+        assert_eq!(script.give(Asked(from, large(from))).len(), 0);
+        assert_eq!(script.give(Asked(from, large(from + 10))), ["respond busy"], "one of a peer");
+    }
+    assert_eq!(script.give(Asked(4, large(4))), ["respond busy"], "three in all");
+    let mut merges = 0;
+    for millis in 1..=200 {
+        let told = script.give(Until(Duration::from_millis(millis)));
+        merges += told.iter().filter(|told| told.starts_with("merge replica")).count();
+    }
+    assert_eq!((merges, script.kv.stats().signatures_checked), (3000, 3000), "none twice");
+}
