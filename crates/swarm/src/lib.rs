@@ -16,6 +16,7 @@
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+mod alike;
 mod command;
 mod config;
 mod fetch;

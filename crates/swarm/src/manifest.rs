@@ -17,6 +17,9 @@ use crate::path::{self, PathError};
 
 /// Most files in a folder.
 pub const FILES_MAX: usize = 1_000_000;
+/// Most folders above the files and the empty folders of a folder: as many as files. Each takes a place in memory
+/// and on disk.
+const FOLDERS_MAX: usize = FILES_MAX;
 /// Longest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// The format.
@@ -55,7 +58,7 @@ pub enum ManifestError {
     #[error("the list of files is of version {0}, which this version does not know")]
     Version(u8),
     /// Too many files or bytes.
-    #[error("a folder has at most {FILES_MAX} files and {} TiB", BLOB_BYTES_MAX >> 40)]
+    #[error("a folder has at most {FILES_MAX} files, as many folders and {} TiB", BLOB_BYTES_MAX >> 40)]
     TooLarge,
     /// Not in order.
     #[error("the list of files is not in order at `{0}`")]
@@ -233,6 +236,11 @@ fn check(files: &[ManifestFile], empty_folders: &[String]) -> Result<(), Manifes
         let folders = empty_folders.iter().map(String::as_str);
         files.iter().map(|file| file.path.as_str()).chain(folders)
     };
+    let folders = path::folders(files.iter().map(|file| file.path.as_str()))
+        + path::folders(empty_folders.iter().map(String::as_str));
+    if folders > FOLDERS_MAX || empty_folders.len() > FILES_MAX {
+        return Err(ManifestError::TooLarge);
+    }
     for path in paths() {
         path::check(path)
             .map_err(|reason| ManifestError::Path { path: path.to_owned(), reason })?;
@@ -286,6 +294,10 @@ mod tests {
         longer.push(0);
         assert_eq!(Manifest::from_bytes(&longer), Err(ManifestError::Malformed));
         assert_eq!(Manifest::from_bytes(&[0x83, 0x09]), Err(ManifestError::Version(9)));
+        // Folders in folders, far more than files.
+        let deep = |index| file(&format!("{index:07}/{}x", "d/".repeat(62)), 0);
+        assert_eq!(read((0..20_000).map(deep).collect()), Err(ManifestError::TooLarge));
+        assert!(read((0..10_000).map(deep).collect()).is_ok());
         // An array that claims more than there is costs nothing.
         let claim = [&[0x84, 0x02, 0x58, 0x20][..], &[0; 32], &[0x9a, 0, 0x0f, 0, 0]].concat();
         assert_eq!(Manifest::from_bytes(&claim), Err(ManifestError::Malformed));

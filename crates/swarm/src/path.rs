@@ -1,9 +1,9 @@
 //! Which paths a folder may bring with it: relative, plain, and no two that are one file; and which names
 //! a single file may bring.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use unicode_normalization::UnicodeNormalization as _;
+pub use crate::alike::{Renamed, kept_apart};
 
 /// Longest path, in bytes.
 pub const PATH_BYTES_MAX: usize = 1024;
@@ -68,10 +68,11 @@ fn component(part: &str) -> Result<(), PathError> {
 fn is_device(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or(part).trim_end().to_ascii_uppercase();
     match stem.as_str() {
-        "CON" | "PRN" | "AUX" | "NUL" => true,
+        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" => true,
+        // Windows takes the three raised digits of Latin-1 for digits here.
         stem => ["COM", "LPT"].iter().any(|port| {
-            stem.strip_prefix(port)
-                .is_some_and(|n| n.len() == 1 && n.as_bytes()[0].is_ascii_digit())
+            let number = stem.strip_prefix(port).map(|rest| rest.chars().collect::<Vec<_>>());
+            matches!(number.as_deref(), Some(['0'..='9' | '\u{b9}' | '\u{b2}' | '\u{b3}']))
         }),
     }
 }
@@ -119,11 +120,6 @@ pub fn shortened(name: &str, bytes_max: usize, mark: &str) -> String {
 /// Longest ending of a name, with its dot, that is kept when the name is cut.
 const ENDING_BYTES_MAX: usize = 32;
 
-/// What a path becomes on a file system that ignores case and Unicode forms.
-fn folded(path: &str) -> String {
-    path.nfc().flat_map(char::to_lowercase).nfc().collect()
-}
-
 /// Finds paths that cannot be in one folder: twice the same, or a file where another path needs a folder.
 ///
 /// # Errors
@@ -137,92 +133,35 @@ pub fn check_distinct<'a>(
             return Err((path.to_owned(), path.to_owned()));
         }
     }
+    let mut before = "";
     for path in &files {
-        for (end, _) in path.match_indices('/') {
+        // The folders that it shares with the one before were looked up with that.
+        let known = common_bytes(before, path);
+        for (end, _) in path.match_indices('/').filter(|(end, _)| *end >= known) {
             if let Some(file) = files.get(&path[..end]) {
                 return Err(((*file).to_owned(), (*path).to_owned()));
             }
         }
+        before = path;
     }
     Ok(())
 }
 
-/// A path that has to go by another one where a file system ignores case and Unicode forms.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Renamed {
-    /// The path.
-    pub path: String,
-    /// What it would meet.
-    pub other: String,
-    /// Where it goes instead.
-    pub to: String,
+/// How many bytes two paths begin with alike.
+fn common_bytes(one: &str, other: &str) -> usize {
+    one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count()
 }
 
-/// The paths that would meet an earlier one on a file system that ignores case and Unicode forms, and
-/// where each can go instead. The paths are distinct ([`check_distinct`]).
-#[must_use]
-pub fn kept_apart<'a>(paths: impl IntoIterator<Item = &'a str>) -> Vec<Renamed> {
-    let (mut taken, mut renamed) = (Taken::default(), Vec::new());
+/// How many folders these paths need, which are in order.
+pub fn folders<'a>(paths: impl IntoIterator<Item = &'a str>) -> usize {
+    let mut before = "";
+    let mut count = 0;
     for path in paths {
-        let mut to = path.to_owned();
-        let mut met = None;
-        // Each turn sets one component apart, and only one that meets a file needs a higher number.
-        for number in 1..=RENAMES_MAX {
-            let Some((depth, other)) = taken.meets(&to) else { break };
-            met.get_or_insert(other);
-            to = set_apart(path, depth, number);
-        }
-        taken.insert(&to, path);
-        if let Some(other) = met {
-            renamed.push(Renamed { path: path.to_owned(), other, to });
-        }
+        let known = common_bytes(before, path);
+        count += path.bytes().skip(known).filter(|byte| *byte == b'/').count();
+        before = path;
     }
-    renamed
-}
-
-/// Tries to find a free name.
-const RENAMES_MAX: usize = 1000;
-
-/// Paths as they are on a file system that ignores case and Unicode forms.
-#[derive(Default)]
-struct Taken {
-    files: BTreeMap<String, String>,
-    folders: BTreeMap<String, String>,
-}
-
-impl Taken {
-    /// What a path meets, and with which of its components.
-    fn meets(&self, path: &str) -> Option<(usize, String)> {
-        let form = folded(path);
-        let whole = self.files.get(&form).or_else(|| self.folders.get(&form));
-        if let Some(other) = whole {
-            return Some((path.matches('/').count(), other.clone()));
-        }
-        let mut ends = form.match_indices('/').enumerate();
-        ends.find_map(|(depth, (end, _))| Some((depth, self.files.get(&form[..end])?.clone())))
-    }
-
-    fn insert(&mut self, to: &str, path: &str) {
-        let form = folded(to);
-        for (end, _) in form.match_indices('/') {
-            self.folders.entry(form[..end].to_owned()).or_insert_with(|| path.to_owned());
-        }
-        self.files.insert(form, path.to_owned());
-    }
-}
-
-/// A path with a mark in one of its components.
-fn set_apart(path: &str, depth: usize, number: usize) -> String {
-    let parts = path.split('/').enumerate().map(|(at, part)| {
-        if at != depth {
-            return part.to_owned();
-        }
-        let mark = format!("~{number}");
-        let dot = part.rfind('.').filter(|dot| *dot > 0).unwrap_or(part.len());
-        let marked = format!("{}{mark}{}", &part[..dot], &part[dot..]);
-        shortened(&marked, COMPONENT_BYTES_MAX, &mark)
-    });
-    parts.collect::<Vec<_>>().join("/")
+    count
 }
 
 #[cfg(test)]
@@ -245,6 +184,8 @@ mod tests {
             ("a\nb", PathError::Character),
             ("sub/NUL.txt", PathError::Device),
             ("com1", PathError::Device),
+            ("a/Lpt\u{b2}.log", PathError::Device),
+            ("conin$", PathError::Device),
         ] {
             assert_eq!(check(path), Err(error), "{path:?}");
         }
@@ -256,32 +197,23 @@ mod tests {
     }
 
     #[test]
+    fn the_folders_of_paths_in_order_are_counted_once() {
+        for (paths, count) in [
+            (&[][..], 0),
+            (&["a", "b"], 0),
+            (&["a/b/x", "a/b/y", "a/c/x", "a/d"], 3),
+            (&["a-b/x", "a/b/x", "ab/x"], 4),
+        ] {
+            assert_eq!(folders(paths.iter().copied()), count, "{paths:?}");
+        }
+    }
+
+    #[test]
     fn paths_that_would_meet_are_found() {
         for pair in [["a", "a"], ["a", "a/b"], ["a/b/c", "a/b"]] {
             assert!(check_distinct(pair).is_err(), "{pair:?}");
         }
         assert_eq!(check_distinct(["a/x", "a/y", "ab", "b/x", "A", "B/X"]), Ok(()));
-    }
-
-    #[test]
-    fn paths_that_look_alike_are_kept_apart_where_they_would_meet() {
-        let apart = |paths: &[&str]| -> Vec<String> {
-            let renamed = kept_apart(paths.iter().copied());
-            renamed.into_iter().map(|it| format!("{} {} {}", it.path, it.other, it.to)).collect()
-        };
-        let none: [&str; 0] = [];
-        assert_eq!(apart(&["a", "b", "B.x", "d/e", "d/f"]), none);
-        // Folders may be one; their files meet or do not.
-        assert_eq!(apart(&["D/x", "d/y"]), none);
-        assert_eq!(apart(&["README.md", "Readme.md"]), ["Readme.md README.md Readme~1.md"]);
-        assert_eq!(apart(&["e\u{301}", "é"]), ["é e\u{301} é~1"]);
-        assert_eq!(apart(&["D/x", "d/X"]), ["d/X D/x d/X~1"]);
-        assert_eq!(apart(&["A", "a/b", "a/c"]), ["a/b A a~1/b", "a/c A a~1/c"]);
-        assert_eq!(apart(&["a/b", "A"]), ["A a/b A~1"]);
-        assert_eq!(apart(&["X", "x", "x~1"]), ["x X x~1", "x~1 x x~1~1"]);
-        let long = ["y".repeat(255), "Y".repeat(255)];
-        let to = &kept_apart(long.iter().map(String::as_str))[0].to;
-        assert!(to.len() <= COMPONENT_BYTES_MAX && to.ends_with("~1"), "{to}");
     }
 
     #[test]

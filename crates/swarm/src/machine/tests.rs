@@ -32,6 +32,8 @@ struct Peer {
     lost: Option<Refusal>,
     /// After so many granules it only sends a byte now and then.
     drips_after: Option<u64>,
+    /// It says that it has granules, and ends each stream without any.
+    ends_streams: bool,
     sent: u64,
 }
 
@@ -118,6 +120,7 @@ impl Net {
             refuses: None,
             lost: None,
             drips_after: None,
+            ends_streams: false,
             sent: 0,
         };
         self.peers.insert(number, peer);
@@ -182,6 +185,12 @@ impl Net {
                 self.pipes.insert(transfer, Pipe { from, granules: granules.into(), next, drop });
                 let streams = self.pipes.values().filter(|pipe| pipe.from == from).count();
                 self.most_streams = self.most_streams.max(streams);
+                let peer = self.peers.get_mut(&from).unwrap();
+                if peer.ends_streams {
+                    peer.sent += 1;
+                    self.pipes.remove(&transfer);
+                    self.input(Input::Ended { transfer, end: TransferEnd::NotHeld });
+                }
             }
             Output::CancelTransfer { transfer } => {
                 self.pipes.remove(&transfer);

@@ -118,3 +118,20 @@ fn what_sent_false_bytes_is_asked_by_no_fetch_for_a_while() {
     again(&mut net);
     assert_eq!(net.peers[&1].sent, sent + 1);
 }
+
+#[test]
+fn sources_that_say_they_have_what_they_do_not_give_cost_little() {
+    let (control, _) = time_beside(Net::new(SIZE), &[]);
+    let mut net = Net::new(SIZE);
+    for number in 1..=20 {
+        net.peer(number, 100.0 * MIB).ends_streams = true;
+    }
+    for number in [901, 902] {
+        net.peer(number, 15.0 * MIB);
+    }
+    net.begin();
+    let seconds = net.run(ms(120_000));
+    assert!(net.have.is_full() && seconds < control * 2.0, "{seconds} s beside {control} s");
+    let asked: u64 = (1..=20).map(|number| net.peers[&number].sent).sum();
+    assert!(asked <= 20 * 4 * 16, "{asked} streams in vain");
+}
