@@ -4,6 +4,7 @@
 //! `server` bounds how many are served at once and for how long, and every body has a limit. Errors
 //! are problem details (RFC 9457) that carry the exit code of the command line.
 
+mod activity;
 mod admin;
 mod admission;
 mod app;
@@ -18,6 +19,7 @@ mod gossip;
 mod guard;
 mod health;
 mod inspect;
+mod kept;
 mod keys;
 mod kinds;
 mod kv;

@@ -4,21 +4,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use potluck::{BlobId, FileState, Node, layout};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 #[cfg(test)]
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::extract::begin_of_body;
 use super::files::{self, JobTable, Places};
 use super::gossip::Rates;
 use super::guard::{Pass, token_needed};
+use super::kept::Kept;
 use super::live::{self, Configuration, Fresh, Live, Read};
 use super::metrics::HttpCounters;
 use super::overview::Watch;
@@ -33,6 +36,11 @@ use crate::failure::{Exit, Failure};
 
 /// Longer than any command of the core takes, and shorter than a client's patience.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Least bytes of a body that are read before its request takes a place: those of the longest list.
+const WHOLE_BODY_BYTES: usize = 64 * 1024;
+/// Streams, in hundredths of the connections: some places are left for requests that end.
+const STREAMS_SHARE: usize = 75;
 
 /// Why a running node is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +57,10 @@ pub(crate) struct App {
     jobs: Arc<JobTable>,
     rates: Rates,
     watch: Watch,
-    permits: Semaphore,
+    /// For requests that end soon.
+    permits: Arc<Semaphore>,
+    /// For those that take their time, and for answers without an end.
+    streams: Arc<Semaphore>,
     stop: watch::Sender<Option<StopReason>>,
     counters: HttpCounters,
 }
@@ -62,13 +73,15 @@ impl App {
         read: Read,
         stop: watch::Sender<Option<StopReason>>,
     ) -> Self {
-        let permits = Semaphore::new(fresh.settings.limits.http_requests);
+        let limits = &fresh.settings.limits;
+        let permits = Arc::new(Semaphore::new(limits.http_requests));
+        let streams = (limits.http_connections * STREAMS_SHARE).div_ceil(100);
+        let streams = Arc::new(Semaphore::new(streams));
         let configuration = Configuration::new(Live::new(fresh, node.data_dir()), read);
         let jobs = Arc::new(JobTable::kept_in(node.data_dir().join(layout::FETCHES)));
         let counters = HttpCounters::default();
-        let rates = Rates::default();
-        let watch = Watch::default();
-        Self { node, configuration, jobs, rates, watch, permits, stop, counters }
+        let (rates, watch) = (Rates::default(), Watch::default());
+        Self { node, configuration, jobs, rates, watch, permits, streams, stop, counters }
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -229,13 +242,13 @@ async fn no_such_method() -> Problem {
         .hint("see /openapi.json")
 }
 
-/// What every request goes through: the rules, a place, and a time limit.
+/// What every request goes through: the rules, its body, a place, and a time limit.
 async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (begin, method) = (Instant::now(), request.method().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = match admit(&app, &request) {
+    let response = match pass_all(&app, request, next).await {
+        Ok(response) => response,
         Err(problem) => problem.into_response(),
-        Ok(admitted) => carry_out(&app, admitted, request, next).await,
     };
     let response = health::explained(&app.node, response).await;
     let (counters, route) = (&app.counters, route.as_ref().map(MatchedPath::as_str));
@@ -244,52 +257,94 @@ async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Resp
     finished(response)
 }
 
-async fn carry_out(app: &App, admitted: Admitted<'_>, request: Request, next: Next) -> Response {
-    let Admitted { _permit, only_here } = admitted;
+async fn pass_all(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
+    let only_here = check(app, &request)?;
+    let streams = takes_its_time(request.method(), request.uri());
+    let request = if streams { request } else { arrived(app, request).await? };
+    let permit = admit(app, &request, streams)?;
     if let Some(id) = only_here
         && !is_here(app, id).await
     {
-        return token_needed().into_response();
+        return Err(token_needed());
     }
-    if takes_its_time(&request) {
+    if streams {
         // As long as the files are large or messages come; that they go on is watched elsewhere.
-        return next.run(request).await;
+        return Ok(next.run(request).await);
     }
-    match timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::unavailable("timeout", "the node did not answer in time")
-            .hint("try again")
-            .into_response(),
-    }
+    let answer = timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    let response = answer.map_err(|_| {
+        Problem::unavailable("timeout", "the node did not answer in time").hint("try again")
+    })?;
+    drop(permit);
+    kept(app, response)
 }
 
 /// Whether it is about reading or receiving whole files, or lines for as long as there are some.
-fn takes_its_time(request: &Request) -> bool {
-    let path = request.uri().path();
-    request.method() == Method::POST
-        && (matches!(path, "/v1/files" | "/v1/shares") || path.starts_with("/v1/topics/"))
+pub(super) fn takes_its_time(method: &Method, uri: &Uri) -> bool {
+    let path = uri.path();
+    let lines = || uri.query().is_some_and(|query| query.split('&').any(|it| it == "lines=true"));
+    method == Method::POST
+        && (matches!(path, "/v1/files" | "/v1/shares")
+            || (path.starts_with("/v1/topics/") && lines()))
 }
 
-/// A request that may go on.
-struct Admitted<'a> {
-    /// Its place among those under way.
-    _permit: Option<SemaphorePermit<'a>>,
-    /// Only if the file with this id is here.
-    only_here: Option<Option<BlobId>>,
+/// A request whose body is here, so that it takes no place while its client sends it. One that announces
+/// more than any handler takes is refused by its handler, which says what to do instead.
+async fn arrived(app: &App, request: Request) -> Result<Request, Problem> {
+    let most = app.value_bytes_max().max(WHOLE_BODY_BYTES);
+    let (parts, content) = request.into_parts();
+    let read = timeout(REQUEST_TIMEOUT, begin_of_body(&parts.headers, content, most)).await;
+    let slow =
+        |_| Problem::unavailable("timeout", "the body did not come in time").hint("try again");
+    Ok(Request::from_parts(parts, read.map_err(slow)??))
+}
+
+/// An answer without an end keeps a place among the streams until it is over.
+fn kept(app: &App, response: Response) -> Result<Response, Problem> {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if kind.is_none_or(|kind| kind != "text/event-stream") {
+        return Ok(response);
+    }
+    let permit = stream_permit(app)?;
+    Ok(response.map(|body| Body::new(Kept { body, _permit: permit })))
+}
+
+fn stream_permit(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
+        let detail = "too many streams are open";
+        Problem::unavailable("busy", detail).hint("close some, or raise [limits] http_connections")
+    })
+}
+
+/// Whether a request may go on; the file that must be here, if it may only have one that is.
+fn check(app: &App, request: &Request) -> Result<Option<Option<BlobId>>, Problem> {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let headers = request.headers();
+    let pass = app.live().rules.check(request.method(), route, headers)?;
+    // A target with a host of its own is what a proxy is asked.
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    if request.uri().authority().is_some_and(|target| Some(target.as_str()) != host) {
+        let detail = "the host in the target of the request is not that of the Host header";
+        return Err(Problem::forbidden("hostRefused", detail));
+    }
+    Ok((pass == Pass::FilesThatAreHere).then(|| file_in(request.uri().path())))
 }
 
 /// A place among the requests under way; health is answered however full it is.
-fn admit<'a>(app: &'a App, request: &Request) -> Result<Admitted<'a>, Problem> {
-    let path = request.uri().path();
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let pass = app.live().rules.check(request.method(), route, request.headers())?;
-    let only_here = (pass == Pass::FilesThatAreHere).then(|| file_in(path));
-    if request.method() == Method::GET && matches!(path, "/healthz" | "/readyz") {
-        return Ok(Admitted { _permit: None, only_here });
+fn admit(
+    app: &App,
+    request: &Request,
+    streams: bool,
+) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+    if request.method() == Method::GET && matches!(request.uri().path(), "/healthz" | "/readyz") {
+        return Ok(None);
+    }
+    if streams {
+        return stream_permit(app).map(Some);
     }
     let full =
         |_| Problem::unavailable("busy", "too many requests are under way").hint("try again");
-    Ok(Admitted { _permit: Some(app.permits.try_acquire().map_err(full)?), only_here })
+    Ok(Some(Arc::clone(&app.permits).try_acquire_owned().map_err(full)?))
 }
 
 /// The id in a path below `/v1/files/`.

@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
@@ -171,9 +171,7 @@ pub(super) async fn body(
     mut body: Body,
     limit: usize,
 ) -> Result<Bytes, Problem> {
-    let announced =
-        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|announced| announced > limit as u64) {
+    if announced(headers).is_some_and(|announced| announced > limit as u64) {
         return Err(Problem::too_large(limit));
     }
     let mut bytes = Vec::new();
@@ -183,6 +181,33 @@ pub(super) async fn body(
             if bytes.len() + data.len() > limit {
                 return Err(Problem::too_large(limit));
             }
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.into())
+}
+
+/// How many bytes a request says that its body has.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A body that is here: read to its end, or to where it has more than `most` bytes. One that announces more
+/// is not read.
+pub(super) async fn begin_of_body(
+    headers: &HeaderMap,
+    mut body: Body,
+    most: usize,
+) -> Result<Body, Problem> {
+    if body.is_end_stream() || announced(headers).is_some_and(|bytes| bytes > most as u64) {
+        return Ok(body);
+    }
+    let mut bytes = Vec::new();
+    while bytes.len() <= most
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|_| Problem::bad("badBody", "the body broke off"))?;
+        if let Ok(data) = frame.into_data() {
             bytes.extend_from_slice(&data);
         }
     }
@@ -223,6 +248,19 @@ mod tests {
         assert!(
             is_begin_of_id("AbCdEf01") && !is_begin_of_id("abcdef0") && !is_begin_of_id("xyzxyzxy")
         );
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_to_its_end_or_a_little_over_the_limit() {
+        let headers = HeaderMap::new();
+        for length in [0, 1, 4, 5] {
+            let read = begin_of_body(&headers, Body::from(vec![7; length]), 4).await.expect("read");
+            assert_eq!(read.collect().await.expect("here").to_bytes().len(), length);
+        }
+        let (pieces, endless) = crate::http::files::stream::stream();
+        tokio::spawn(async move { while pieces.send(Ok("abc".into())).await.is_ok() {} });
+        let read = begin_of_body(&headers, endless, 4).await.expect("read");
+        assert_eq!(read.collect().await.expect("here").to_bytes(), "abcabc");
     }
 
     #[tokio::test]

@@ -1,37 +1,33 @@
-//! The accept loop: a bounded number of connections, each with a time limit for its next request.
+//! The accept loop: a bounded number of connections, each with a time limit for what its client has to do.
 //!
-//! When all places are taken, connections without a request lose theirs soon, and until then a
+//! When all places are taken, connections that wait for their clients lose theirs soon, and until then a
 //! few more connections are accepted and answered about health only: a monitor of the node must
 //! not take idle connections for a node that is stuck.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
-use axum::response::Response;
-use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
-use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::activity::{Activity, Noting, Waits};
 use super::app::{App, health_only, router};
 
 /// Time after which a connection without a complete request head is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same while there is no place for another connection.
 const HEAD_TIMEOUT_FULL: Duration = Duration::from_secs(2);
+/// Time in which a client has to send 16 KiB of a body, or take a piece of an answer. Raising it lets a client
+/// that does nothing hold its place longer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same while there is no place for another connection.
+const CLIENT_TIMEOUT_FULL: Duration = Duration::from_secs(5);
 /// Connections beside the usual ones, for health and nothing else.
 const RESERVED: usize = 16;
 /// The same, for a connection in one of these.
@@ -118,96 +114,32 @@ async fn place(
     }
 }
 
-/// How long a connection may be idle.
+/// How long a connection may wait for its client.
 struct Squeezed {
     /// `None` for one in a reserved place.
     places: Option<Arc<Semaphore>>,
 }
 
 impl Squeezed {
-    fn limit(&self) -> Duration {
+    /// For the next request, and for the client to go on.
+    fn limits(&self) -> (Duration, Duration) {
         match &self.places {
-            None => HEAD_TIMEOUT_RESERVED,
-            Some(places) if places.available_permits() == 0 => HEAD_TIMEOUT_FULL,
-            Some(_) => HEAD_TIMEOUT,
+            None => (HEAD_TIMEOUT_RESERVED, HEAD_TIMEOUT_RESERVED),
+            Some(places) if places.available_permits() == 0 => {
+                (HEAD_TIMEOUT_FULL, CLIENT_TIMEOUT_FULL)
+            }
+            Some(_) => (HEAD_TIMEOUT, CLIENT_TIMEOUT),
         }
     }
-}
 
-/// When a connection had its last answer, and whether the next is being made.
-#[derive(Debug)]
-struct Activity {
-    under_way: AtomicUsize,
-    since: Mutex<Instant>,
-}
-
-impl Activity {
-    fn idle(&self) -> Option<Duration> {
-        let since = *self.since.lock();
-        (self.under_way.load(Ordering::Acquire) == 0).then(|| since.elapsed())
-    }
-
-    /// Until the guard is dropped a request is under way.
-    fn begin(self: &Arc<Self>) -> UnderWay {
-        self.under_way.fetch_add(1, Ordering::AcqRel);
-        UnderWay(Arc::clone(self))
-    }
-}
-
-/// The API, with a note of what a connection does.
-struct Noting {
-    inner: TowerToHyperService<Router>,
-    activity: Arc<Activity>,
-}
-
-impl Service<hyper::Request<Incoming>> for Noting {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
-        let under_way = self.activity.begin();
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let response = answer.await?;
-            Ok(response.map(|body| Body::new(Noted { body, _under_way: under_way })))
-        })
-    }
-}
-
-/// A body whose connection is at work as long as it is taken.
-struct Noted {
-    body: Body,
-    _under_way: UnderWay,
-}
-
-impl HttpBody for Noted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A request, or an answer that is being sent.
-struct UnderWay(Arc<Activity>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        *self.0.since.lock() = Instant::now();
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    /// Whether the client of a connection has used up its time.
+    fn is_over(&self, waits: Waits) -> bool {
+        let (request, client) = self.limits();
+        match waits {
+            Waits::Request(since) => since >= request,
+            Waits::Client(since) => since >= client,
+            Waits::Node => false,
+        }
     }
 }
 
@@ -219,8 +151,7 @@ async fn connection(
     _place: OwnedSemaphorePermit,
 ) {
     let _ = stream.set_nodelay(true);
-    let activity =
-        Arc::new(Activity { under_way: AtomicUsize::new(0), since: Mutex::new(Instant::now()) });
+    let activity = Arc::new(Activity::default());
     let noting =
         Noting { inner: TowerToHyperService::new(router), activity: Arc::clone(&activity) };
     let connection = http1::Builder::new()
@@ -231,7 +162,7 @@ async fn connection(
         .serve_connection(TokioIo::new(stream), noting);
     tokio::pin!(connection);
     let idle = async {
-        while activity.idle().is_none_or(|idle| idle < squeezed.limit()) {
+        while !squeezed.is_over(activity.waits()) {
             tokio::time::sleep(LOOK).await;
         }
     };

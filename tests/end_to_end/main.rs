@@ -15,6 +15,7 @@ mod files_lasting;
 mod folders;
 mod gossip;
 mod http;
+mod http_attacks;
 mod identity;
 mod joining;
 mod members;

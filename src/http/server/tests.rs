@@ -1,36 +1,20 @@
 use super::*;
 
-fn activity() -> Arc<Activity> {
-    Arc::new(Activity { under_way: AtomicUsize::new(0), since: Mutex::new(Instant::now()) })
-}
-
-#[test]
-fn a_connection_is_idle_once_its_last_answer_was_taken() {
-    let activity = activity();
-    assert!(activity.idle().is_some());
-    let (first, second) = (activity.begin(), activity.begin());
-    assert_eq!(activity.idle(), None);
-    drop(first);
-    assert_eq!(activity.idle(), None);
-    let body = Noted { body: Body::from("x"), _under_way: second };
-    assert_eq!(body.size_hint().exact(), Some(1));
-    assert_eq!(activity.idle(), None, "its answer is being sent");
-    drop(body);
-    assert!(activity.idle().is_some());
-}
-
 #[tokio::test]
-async fn idle_connections_lose_their_places_sooner_when_there_is_no_other() {
+async fn connections_that_wait_lose_their_places_sooner_when_there_is_no_other() {
     let (places, reserved) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
     let squeezed = Squeezed { places: Some(Arc::clone(&places)) };
-    assert_eq!(squeezed.limit(), HEAD_TIMEOUT);
+    assert_eq!(squeezed.limits(), (HEAD_TIMEOUT, CLIENT_TIMEOUT));
+    let over = [Waits::Request(HEAD_TIMEOUT_FULL), Waits::Client(CLIENT_TIMEOUT_FULL)];
+    assert!(over.iter().all(|waits| !squeezed.is_over(*waits)));
     let (first, usual) = place(&places, &reserved).await.expect("open");
     assert!(usual);
-    assert_eq!(squeezed.limit(), HEAD_TIMEOUT_FULL);
+    assert!(over.iter().all(|waits| squeezed.is_over(*waits)));
+    assert!(!squeezed.is_over(Waits::Node), "the node has its own limits");
     let (second, usual) = place(&places, &reserved).await.expect("open");
     assert!(!usual, "for health only");
     drop(first);
     assert!(place(&places, &reserved).await.expect("open").1);
     drop(second);
-    assert_eq!(Squeezed { places: None }.limit(), HEAD_TIMEOUT_RESERVED);
+    assert_eq!(Squeezed { places: None }.limits().1, HEAD_TIMEOUT_RESERVED);
 }
