@@ -3,6 +3,7 @@
 //! **Invariant:** what could not be written to stdout is a failure of the command; a reader that
 //! went away (`potluck .. | head`) is none. Nothing of others reaches a terminal as it came.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -28,7 +29,7 @@ impl Out {
     /// # Errors
     /// It cannot be written.
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
-        if io::stdout().is_terminal() { print(text::clean(bytes).as_bytes()) } else { print(bytes) }
+        print(&for_stdout(bytes))
     }
 
     /// A line for programs as well as people: as it is; on a terminal without what would steer it.
@@ -87,6 +88,15 @@ impl Out {
         };
         // There is no other place to say that it cannot be said.
         let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+/// Bytes of others as they may go to stdout: as they are, and on a terminal without what would steer it.
+/// Whatever writes to stdout past [`Out`] goes through this.
+pub(crate) fn for_stdout(bytes: &[u8]) -> Cow<'_, [u8]> {
+    match io::stdout().is_terminal() {
+        true => text::clean(bytes).into_bytes().into(),
+        false => bytes.into(),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::cli::{ExportArgs, Global};
 use crate::client::{Client, kv_path};
 use crate::failure::{Exit, Failure};
 use crate::out::{Out, written};
-use crate::text::{count, printable};
+use crate::text::{self, count, printable};
 
 /// Records that are read at once. Raising it reads faster and takes more memory.
 const READ_AT_ONCE: usize = 16;
@@ -233,7 +233,9 @@ fn record(client: &Client, space: &str, name: &str) -> Result<Option<Record>, Fa
 }
 
 fn line(to: &mut impl Write, object: &impl Serialize) -> Result<(), Failure> {
-    let mut text = serde_json::to_vec(object).map_err(Failure::failed)?;
+    // On a terminal nothing in it does anything, and it means the same.
+    let mut text =
+        text::json(&serde_json::to_string(object).map_err(Failure::failed)?).into_bytes();
     text.push(b'\n');
     // A reader that went away has no backup, so it is a failure here.
     to.write_all(&text).map_err(|error| {

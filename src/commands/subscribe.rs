@@ -15,7 +15,7 @@ use serde_json::json;
 use super::publish::checked_topic;
 use crate::cli::{Global, SubArgs};
 use crate::failure::Failure;
-use crate::out::{Out, written};
+use crate::out::{Out, for_stdout, written};
 use crate::text::{escaped, json as json_text};
 use crate::up::on_first_signal;
 use listen::listen;
@@ -114,7 +114,7 @@ fn print(
                 left -= 1;
                 let message = match form {
                     Form::Line => (escaped(&payload) + "\n").into_bytes(),
-                    Form::Zero => [&payload[..], &[0]].concat(),
+                    Form::Zero => [&for_stdout(&payload)[..], &[0]].concat(),
                     Form::Json => in_json(topic, &id, &payload),
                 };
                 if let Err(error) = to.write_all(&message) {

@@ -17,7 +17,7 @@ use crate::api::{Siblings, WatchChange};
 use crate::cli::{Global, WatchArgs};
 use crate::client::kv_path;
 use crate::failure::Failure;
-use crate::out::{Out, written};
+use crate::out::{Out, for_stdout, written};
 use crate::text::{json as json_text, quoted};
 use crate::up::on_first_signal;
 use exec::Runner;
@@ -146,7 +146,7 @@ impl Shower<'_> {
             }
             // With a file or a command, the value goes there.
             Some(value) if self.target.is_none() && self.runner.is_none() => {
-                Some([&value[..], b"\n"].concat())
+                Some([&for_stdout(value)[..], b"\n"].concat())
             }
             Some(_) | None => None,
         };

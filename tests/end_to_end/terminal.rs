@@ -73,6 +73,13 @@ fn a_value_steers_no_terminal_and_a_program_gets_its_bytes() {
     assert!(!has_controls(&seen), "{seen:?}");
     let object: serde_json::Value = serde_json::from_str(&seen).expect("JSON");
     assert_eq!(object["value"], HOSTILE);
+    // So it is with a watch.
+    let mut watch = program();
+    watch.args(["--node", &node.url, "watch", "a", "--count", "1"]);
+    let (code, seen) = on_terminal(80, &mut watch, || {});
+    assert_eq!((code, has_controls(&seen)), (0, false), "{seen:?}");
+    assert!(seen.starts_with("one?[2J?]0;owned??two\nthree ?31m?\n"), "{seen:?}");
+    assert_eq!(node.good(&["watch", "a", "--count", "1"]), format!("{HOSTILE}\n"));
 }
 
 #[test]
@@ -100,6 +107,9 @@ fn a_message_is_one_line_for_people_and_exact_for_programs() {
     let (_, seen) = on_terminal(80, &mut sub(&["--json"]), say);
     assert!(!has_controls(&seen), "{seen:?}");
     gone();
+    let (_, seen) = on_terminal(80, &mut sub(&["-0"]), say);
+    assert!(!has_controls(&seen.replace('\0', "")), "{seen:?}");
+    gone();
     for (form, expected) in [(&[][..], format!("{line}\n")), (&["-0"], zero)] {
         let mut command = sub(form);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
@@ -121,9 +131,13 @@ fn what_others_call_things_steers_no_terminal() {
             0
         );
     }
-    for arguments in
-        [&["get", key][..], &["put", key, "x"], &["trace", key], &["get", "b\u{202e}c"]]
-    {
+    for arguments in [
+        &["get", key][..],
+        &["put", key, "x"],
+        &["trace", key],
+        &["get", "b\u{202e}c"],
+        &["export", "-"],
+    ] {
         let run = node.run(arguments);
         let said = run.stdout + &run.stderr;
         assert!(!has_controls(&said), "{arguments:?}: {said:?}");

@@ -39,8 +39,12 @@ impl Target {
         Ok(target)
     }
 
+    /// A new file beside it: nothing that another user put there under that name is written to.
     fn begin(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).create(true).truncate(true).open(&self.aside)
+        match fs::remove_file(&self.aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => OpenOptions::new().write(true).create_new(true).open(&self.aside),
+        }
     }
 
     /// Replaces the file by one with these bytes. A reader sees the old bytes or the new ones, also after
@@ -104,6 +108,20 @@ mod tests {
         assert!(link.is_symlink());
         assert_eq!(fs::read(&path).expect("the file"), b"new");
         assert_eq!(fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o640);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_another_user_put_under_its_own_name_is_not_written_to() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (path, other) = (folder.path().join("value"), folder.path().join("other"));
+        fs::write(&other, "not touched").expect("written");
+        let target = Target::of(&path).expect("a target");
+        std::os::unix::fs::symlink(&other, &target.aside).expect("a link");
+        target.write(b"new").expect("written");
+        assert_eq!(fs::read(&other).expect("the file"), b"not touched");
+        assert_eq!(fs::read(&path).expect("the file"), b"new");
+        assert!(!path.is_symlink());
     }
 
     #[test]
