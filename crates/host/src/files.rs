@@ -260,6 +260,12 @@ impl Files {
         }
     }
 
+    /// Begins to look after the files, and to tell the core their names.
+    pub(crate) fn begin_tasks(&self) {
+        self.watch();
+        self.tell_names();
+    }
+
     /// Carries out an output of the core. Never blocks.
     pub(crate) fn carry_out(&self, output: Output) {
         match output {
