@@ -134,7 +134,8 @@ fn run(
         Transport::new(&identity, &network.id, Arc::clone(&socket), TransportConfig::default());
     transport.set_rates(settings.rates.upload, settings.rates.download);
     let network_id = network.id;
-    let disk = store.start(identity.public_key().node_id(&network_id)).map_err(StartError::Thread)?;
+    let me = identity.public_key().node_id(&network_id);
+    let disk = store.start(me).map_err(StartError::Thread)?;
     let contact = Contact::new(identity.public_key(), address);
     let whereabouts = Whereabouts::new(contact);
     let watch = Watch::new(socket.local_addrs(), settings.advertise.map(|_| address));
@@ -162,8 +163,7 @@ fn run(
             blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests, defences));
         (files, membership)
     });
-    let membership = handle.membership().ok().cloned();
-    let files = handle.files().ok().cloned();
+    let (membership, files) = (handle.membership().ok().cloned(), handle.files().ok().cloned());
     files.iter().for_each(Files::begin_tasks);
     let drive = Drive::new(Parts {
         node,
