@@ -32,7 +32,7 @@ pub(crate) use kinds::{ElementsArgs, IncrArgs, MapSetArgs, MapUnsetArgs};
 pub(crate) use names::{ExportArgs, ImportArgs, LsArgs};
 pub(crate) use seen::{DoctorArgs, TopArgs};
 pub(crate) use service::{ManArgs, ServiceArgs, ServiceCommand, ServiceKind};
-pub(crate) use studies::{PlanArgs, ReportArgs, ScaleArgs, Study};
+pub(crate) use studies::{LevelsArgs, PlanArgs, ReportArgs, ScaleArgs, Study};
 pub(crate) use teams::{TeamArgs, TeamCommand, TeamMemberArgs};
 pub(crate) use usage::{OVERVIEW, failure_of};
 pub(crate) use watch::WatchArgs;

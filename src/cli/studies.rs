@@ -31,6 +31,9 @@ pub(crate) enum Study {
     /// Does the simulator reproduce what was published?
     #[command(after_help = "Example: potluck sim validate --report validate.html")]
     Validate(RunArgs),
+    /// Do the arrays of millions and the real program say the same of a small network?
+    #[command(after_help = "Example: potluck sim levels --nodes 1000")]
+    Levels(LevelsArgs),
 }
 
 /// Where a report goes beside the terminal.
@@ -193,6 +196,19 @@ pub(crate) struct LossArgs {
     /// Seeds of the runs: each adds a record for 16 nodes
     #[arg(long, value_name = "A..B", default_value = "1..16")]
     pub(crate) seeds: Seeds,
+    #[command(flatten)]
+    pub(crate) to: ReportArgs,
+}
+
+/// `sim levels`.
+#[derive(Debug, Args)]
+pub(crate) struct LevelsArgs {
+    /// Nodes; 1,000 whole nodes take some minutes
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) nodes: usize,
+    /// The same seed gives the same run
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) to: ReportArgs,
 }

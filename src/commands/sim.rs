@@ -1,5 +1,6 @@
 //! `sim`: plays a scenario of the simulator and prints what it measured and checked.
 
+mod levels;
 pub(crate) mod seeds;
 pub(crate) mod study;
 
@@ -74,7 +75,7 @@ Pictures: add --report FILE.html to a study and open the file in a browser.
 ";
 
 /// The studies, and the question of each.
-const STUDIES: [(&str, &str); 7] = [
+const STUDIES: [(&str, &str); 8] = [
     ("scale", "How do lookups and tables grow, up to ten million nodes?"),
     ("live", "Do lookups and records survive nodes that come and go?"),
     ("compare", "Which overlay finds most, fastest, for the fewest bytes?"),
@@ -82,6 +83,7 @@ const STUDIES: [(&str, &str); 7] = [
     ("find", "Is a name found by asking around or by an index?"),
     ("distribute", "A file for all: from a server, or from each other?"),
     ("validate", "Does the simulator reproduce what was published?"),
+    ("levels", "Do the arrays and the real program say the same?"),
 ];
 
 /// Scenarios by what a user would ask. What is in none comes last.

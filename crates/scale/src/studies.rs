@@ -6,6 +6,7 @@
 pub mod compare;
 pub mod distribute;
 pub mod find;
+pub mod levels;
 pub mod live;
 pub mod loss;
 pub mod scale;

@@ -10,14 +10,14 @@ use std::thread;
 use potluck_scale::implicit::Kademlia;
 use potluck_scale::plan::{self, Need};
 use potluck_scale::report::{Manifest, Report, csv, html};
-use potluck_scale::studies::{
-    Workers, Wrong, compare, distribute, find, live, loss, scale, validate,
-};
+use potluck_scale::studies::{Workers, compare, distribute, find, live, loss, scale, validate};
 use serde_json::{Value, json};
 
 use crate::cli::{Global, PlanArgs, ReportArgs, ScaleArgs, Study};
 use crate::failure::{Exit, Failure};
 use crate::text::count;
+
+use super::levels;
 
 /// Runs on all cores.
 struct Cores;
@@ -62,6 +62,7 @@ pub(crate) fn run(global: &Global, study: &Study) -> Result<(), Failure> {
         Study::Loss(args) => &args.to,
         Study::Find(args) => &args.run.to,
         Study::Validate(args) => &args.to,
+        Study::Levels(args) => &args.to,
     };
     // A run can take minutes: where its files go is looked at before.
     for file in [&to.report, &to.csv].into_iter().flatten() {
@@ -72,12 +73,12 @@ pub(crate) fn run(global: &Global, study: &Study) -> Result<(), Failure> {
             return Err(Failure::usage(message).hint("name a file in a folder that exists"));
         }
     }
-    finished(global, found(study), to)
+    finished(global, &found(study)?, to)
 }
 
 /// What a study finds.
-fn found(study: &Study) -> Result<Report, Wrong> {
-    match study {
+fn found(study: &Study) -> Result<Report, Failure> {
+    let found = match study {
         Study::Scale(args) => scale::run(&scale_options(args), &Cores),
         Study::Live(args) => {
             let options = live::Options {
@@ -127,7 +128,9 @@ fn found(study: &Study) -> Result<Report, Wrong> {
             &validate::Options { seeds: args.seeds.to_vec(), quick: false },
             &Cores,
         )),
-    }
+        Study::Levels(args) => return levels::run(args),
+    };
+    found.map_err(Failure::usage)
 }
 
 /// `plan`.
@@ -142,7 +145,8 @@ pub(crate) fn plan(global: &Global, args: &PlanArgs) -> Result<(), Failure> {
         round_trip_seconds: args.round_trip,
         gone: args.gone,
     };
-    finished(global, plan::report(&need, &plan_command(&need)), &args.to)
+    let report = plan::report(&need, &plan_command(&need)).map_err(Failure::usage)?;
+    finished(global, &report, &args.to)
 }
 
 /// The command of a plan, with the options that are not as usual.
@@ -181,10 +185,9 @@ fn scale_options(args: &ScaleArgs) -> scale::Options {
 }
 
 /// Prints a report, writes its files, and fails if a claim does not hold.
-fn finished(global: &Global, found: Result<Report, Wrong>, to: &ReportArgs) -> Result<(), Failure> {
-    let report = found.map_err(Failure::usage)?;
+fn finished(global: &Global, report: &Report, to: &ReportArgs) -> Result<(), Failure> {
     if global.json {
-        global.out().object(&object(&report))?;
+        global.out().object(&object(report))?;
     } else {
         global.out().bytes(report.to_string().as_bytes())?;
     }
@@ -193,10 +196,10 @@ fn finished(global: &Global, found: Result<Report, Wrong>, to: &ReportArgs) -> R
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("POTLUCK_COMMIT").map(str::to_owned),
         };
-        write(global, file, &html(&report, &manifest))?;
+        write(global, file, &html(report, &manifest))?;
     }
     if let Some(file) = &to.csv {
-        write(global, file, &csv(&report))?;
+        write(global, file, &csv(report))?;
     }
     let failed = report.failures().count();
     if failed == 0 {

@@ -80,6 +80,8 @@ pub struct Outcome {
     pub latency: Sample,
     /// Hops to it.
     pub hops: Sample,
+    /// Hops to the last of the k closest.
+    pub depth: Sample,
     /// Requests of a lookup.
     pub requests: Sample,
     /// Of these to dead nodes.
@@ -384,6 +386,8 @@ impl<'a> World<'a> {
         let truth = closest(&self.census, &overlay, it, wanted, self.now);
         let outcome = &mut self.outcome;
         outcome.lookups += 1;
+        let depth = it.answered().take(wanted).map(|heard| heard.hops).max();
+        outcome.depth.add(depth.map_or(0, u64::from));
         outcome.requests.add(u64::from(it.requests));
         outcome.timeouts.add(u64::from(it.timeouts));
         let best = it.answered().next();

@@ -38,6 +38,8 @@ pub struct Lookup {
     pub timeouts: u32,
     /// Rounds of `alpha` requests, one after the other.
     pub rounds: u32,
+    /// After how many hops the last of the `k` closest was first heard of.
+    pub depth: u32,
     /// Whether the `k` closest living nodes were all found.
     pub all_found: bool,
 }
@@ -132,7 +134,7 @@ impl Kademlia {
         self.answer(ring, asker, target, &mut found);
         insert(ring, &mut list, &found, 1, Asked { asker, target });
         let mut lookup =
-            Lookup { hops: None, requests: 0, timeouts: 0, rounds: 0, all_found: false };
+            Lookup { hops: None, requests: 0, timeouts: 0, rounds: 0, depth: 0, all_found: false };
         while lookup.requests < REQUESTS_MAX {
             asked.clear();
             let closest = list.iter().filter(|entry| entry.state != State::Dead).take(self.k);
@@ -159,8 +161,9 @@ impl Kademlia {
             }
         }
         let answered = list.iter().filter(|entry| entry.state == State::Answered);
-        let answered: Vec<u32> = answered.take(truth.len()).map(|entry| entry.node).collect();
-        lookup.all_found = answered == truth;
+        let answered: Vec<&Entry> = answered.take(truth.len()).collect();
+        lookup.depth = answered.iter().map(|entry| entry.depth).max().unwrap_or(0);
+        lookup.all_found = answered.iter().map(|entry| &entry.node).eq(truth);
         lookup
     }
 }

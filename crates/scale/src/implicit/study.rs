@@ -42,6 +42,8 @@ pub struct Routing {
 pub struct Found {
     /// Hops until the closest living node was first heard of.
     pub hops: Sample,
+    /// Hops until the last of the `k` closest was first heard of.
+    pub depth: Sample,
     /// Requests a lookup.
     pub requests: Sample,
     /// Those to dead nodes.
@@ -82,6 +84,7 @@ pub fn measure(setting: &Setting) -> Found {
             found.hops.add(u64::from(hops));
             found.closest_found += 1;
         }
+        found.depth.add(u64::from(lookup.depth));
         found.requests.add(u64::from(lookup.requests));
         found.timeouts.add(u64::from(lookup.timeouts));
         found.rounds.add(u64::from(lookup.rounds));

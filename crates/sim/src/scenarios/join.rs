@@ -27,6 +27,8 @@ fn play(run: &mut Run) -> World {
     run.figure("lookups that found the true closest", Value::share(routing.exact, routing.asked));
     run.figure("of the true closest, found", Value::share(routing.found, routing.there));
     run.figure("hops, median", Value::count(routing.median_hops().into()));
+    let hops: usize = routing.hops.iter().map(|hops| usize::from(*hops)).sum();
+    run.figure("hops, mean", Value::Number(per(hops, routing.hops.len())));
     run.figure("requests per lookup", Value::Number(per(routing.queries, routing.answered)));
     run.figure("lookup time", Value::times(routing.took.clone()));
     run.check(routing.check(0.99));
