@@ -85,8 +85,7 @@ impl Rules {
     ) -> Result<Pass, Problem> {
         let Some(token) = &self.token else { return Ok(Pass::Whole) };
         // The files of the dashboard hold nothing of this node; what they ask for needs the token.
-        let is_look = matches!(*method, Method::GET | Method::HEAD);
-        if is_look && route.is_some_and(|route| DASHBOARD.contains(&route)) {
+        if route.is_some_and(|route| is_of_dashboard(method, route)) {
             return Ok(Pass::Whole);
         }
         // Nothing is behind a path without a route but the word that it is none.
@@ -201,7 +200,12 @@ const DATA_IF_HERE: [&str; 2] = ["/v1/files/{id}", "/v1/files/{id}/{*path}"];
 
 /// Whether a request needs no token on a node whose HTTP listens on loopback and is not configured.
 pub(super) fn is_open_on_loopback(method: &Method, route: &str) -> bool {
-    part_of(method, route).is_some()
+    part_of(method, route).is_some() || is_of_dashboard(method, route)
+}
+
+/// Whether a request is for a file of the dashboard, which is the same in every program.
+fn is_of_dashboard(method: &Method, route: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) && DASHBOARD.contains(&route)
 }
 
 /// The part of the API that a route belongs to, if it can be open, and how far that goes.

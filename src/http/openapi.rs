@@ -22,8 +22,16 @@ const GROUPS: &[(&str, &[&str], &str)] = &[
     (
         "node",
         &[
-            "status", "config", "reload", "log", "metrics", "healthz", "readyz", "overview",
+            "status",
+            "config",
+            "reload",
+            "log",
+            "metrics",
+            "healthz",
+            "readyz",
+            "overview",
             "doctor",
+            "dashboard",
         ],
         "This node.",
     ),
@@ -59,6 +67,7 @@ const MORE: &[(&str, u16, &str)] = &[
 const WORDS: &[(&str, &str, &[&str])] = &[
     ("Status", "health", &["ok", "degraded", "offline"]),
     ("Status", "reachability", &["unmapped", "mapped", "varies", "unknown"]),
+    ("HealthView", "health", &["ok", "degraded", "offline"]),
     ("Member", "state", &["alive", "suspect", "dead", "left"]),
     ("Members", "mode", &["fleet", "open"]),
 ];
@@ -188,11 +197,14 @@ fn standard(status: &str) -> String {
 /// A name for an operation: `getKvName` for GET of `/v1/kv/{*name}`.
 fn operation_id(method: &str, route: &str) -> String {
     let mut id = method.to_owned();
+    if route == "/" {
+        id.push_str("Page");
+    }
     for part in route.trim_start_matches("/v1").split('/').filter(|part| !part.is_empty()) {
         let word = part.trim_matches(|letter| matches!(letter, '{' | '}' | '*'));
         let mut letters = word.chars();
         id.extend(letters.next().map(|first| first.to_ascii_uppercase()));
-        id.extend(letters);
+        id.extend(letters.filter(char::is_ascii_alphanumeric));
     }
     id
 }
@@ -265,6 +277,8 @@ mod tests {
     fn operations_are_named_by_method_and_path() {
         assert_eq!(operation_id("get", "/v1/kv/{*name}"), "getKvName");
         assert_eq!(operation_id("get", "/debug/routingtable"), "getDebugRoutingtable");
+        assert_eq!(operation_id("get", "/dashboard/app.css"), "getDashboardAppcss");
+        assert_eq!(operation_id("get", "/"), "getPage");
         assert_eq!(operation_id("put", "/v1/teams/{id}/members/{key}"), "putTeamsIdMembersKey");
     }
 }

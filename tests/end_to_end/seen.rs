@@ -219,3 +219,64 @@ fn top_prints_a_frame_where_there_is_no_terminal() {
     let none = run(program().args(["top", "--node", &no_node()]), b"");
     assert_eq!(none.code, 8, "{}", none.stderr);
 }
+
+/// A terminal of 80 columns with `top` on it: waits for each word, then types.
+#[cfg(unix)]
+fn on_screen(command: &mut Command, talk: &[(&str, &str)]) -> i32 {
+    use std::fs::File;
+    use std::io::{Read as _, Write as _};
+    use std::sync::{Arc, Mutex};
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Winsize, tcsetwinsize};
+
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&master).and_then(|()| unlockpt(&master)).expect("usable");
+    let name = ptsname(&master, Vec::new()).expect("it has a name");
+    let path = name.to_str().expect("text").to_owned();
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&master, size).expect("a size");
+    let open = || File::options().read(true).write(true).open(&path).expect("its other end");
+    let child = command.env("TERM", "xterm").stdin(open()).stdout(open()).stderr(open()).spawn();
+    let child = child.expect("the program starts");
+    let mut keys = File::from(master);
+    let mut screen = keys.try_clone().expect("a second handle");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let filled = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = screen.read(&mut buffer) {
+            filled.lock().expect("not poisoned").extend_from_slice(&buffer[..read]);
+        }
+    });
+    for (word, typed) in talk {
+        wait_until(word, || {
+            let all = seen.lock().expect("not poisoned");
+            String::from_utf8_lossy(&all).contains(word)
+        });
+        keys.write_all(typed.as_bytes()).expect("typed");
+    }
+    crate::process::ended(child).code
+}
+
+#[cfg(unix)]
+#[test]
+fn top_is_steered_by_keys() {
+    let node = Node::start(&["--label", "host=kitchen"]);
+    node.good(&["put", "dish", "soup"]);
+    let code = on_screen(
+        program().args(["top", "--node", &node.url]),
+        &[
+            ("machine", "2"),
+            ("address", "\r"),
+            ("incarnation", "x"),
+            ("kitchen", "d"),
+            ("healthy:", "x"),
+            ("members", "t"),
+            ("trace", "dish\r"),
+            ("closest", "x"),
+            ("members", "q"),
+        ],
+    );
+    assert_eq!(code, 0);
+}

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::api::LogView;
 use crate::client::Client;
 use crate::commands::table::bytes;
 use crate::failure::{Exit, Failure};
@@ -19,6 +20,8 @@ use crate::out::Out;
 const BYTES_MAX: usize = 5 << 20;
 /// The longest list within a document.
 const LIST_MAX: usize = 2_000;
+/// The last lines of the log that go in.
+const LOG_LINES_MAX: usize = 10_000;
 const BLOCK: usize = 512;
 
 /// A document of the bundle: its name, where it comes from, and the fields that may go in.
@@ -252,6 +255,21 @@ fn metrics(text: &str) -> String {
     })
 }
 
+/// Of each line of the log its time, level and code: what it says may name anything.
+fn log(view: &LogView) -> String {
+    let short = |line: &String| {
+        if let Ok(Value::Object(line)) = serde_json::from_str::<Value>(line) {
+            let word =
+                |name: &str| line.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+            return format!("{} {} {}\n", word("time"), word("level"), word("code"));
+        }
+        let words: Vec<&str> = line.split_whitespace().take(3).collect();
+        format!("{}\n", words.join(" ").trim_end_matches(':'))
+    };
+    let skipped = view.lines.len().saturating_sub(LOG_LINES_MAX);
+    view.lines.iter().skip(skipped).map(short).collect()
+}
+
 /// Writes the bundle and says what is in it.
 pub(super) fn write(out: Out, client: &Client, file: &Path, report: &Value) -> Result<(), Failure> {
     let mut parts: Vec<(String, Vec<u8>)> = Vec::new();
@@ -267,6 +285,9 @@ pub(super) fn write(out: Out, client: &Client, file: &Path, report: &Value) -> R
     }
     if let Ok(answer) = client.get("/metrics") {
         add("metrics.txt", metrics(&String::from_utf8_lossy(&answer.body)));
+    }
+    if let Ok(view) = client.get_json::<LogView>("/v1/log") {
+        add("log.txt", log(&view));
     }
     add("machine.txt", machine());
     let (archive, left_out) = archive(&parts);
@@ -376,6 +397,14 @@ mod tests {
             (&config["kv"]["replication"], &config["network"]["admission"]),
             (&json!(5), &json!("lab"))
         );
+        let lines = [
+            format!("2026-11-29T16:00:00.000000Z WARN store.slow: {secret} x={secret}"),
+            format!(
+                "{{\"time\":\"t\",\"level\":\"warn\",\"code\":\"a.b\",\"message\":\"{secret}\"}}"
+            ),
+        ];
+        let view = LogView { levels: "info".into(), lines: lines.into() };
+        assert_eq!(log(&view), "2026-11-29T16:00:00.000000Z WARN store.slow\nt warn a.b\n");
         let text = metrics(&format!("# HELP {secret}\npotluck_up 1\n{secret} 2\n"));
         assert_eq!(text, "potluck_up 1\n");
     }

@@ -29,7 +29,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, screen: &Screen) {
         View::Members | View::Records | View::Files | View::Lookups => {
             let name =
                 View::ALL.iter().find(|(view, _)| *view == screen.view).map_or("", |it| it.1);
-            list(frame, body, (name, screen), &views::rows(model, screen));
+            list(frame, body, Head { title: name, screen }, &views::rows(model, screen));
         }
     }
     frame.render_widget(Paragraph::new(key_line(screen)), keys);
@@ -109,7 +109,7 @@ fn overview(frame: &mut Frame, area: Rect, model: &Model, screen: &Screen) {
     let all = views::rows(model, &screen_of(View::Files));
     let all = if all.is_empty() { none } else { all };
     plain_list(frame, files, "transfers", &all);
-    list(frame, events, ("last events", screen), &views::rows(model, screen));
+    list(frame, events, Head { title: "last events", screen }, &views::rows(model, screen));
 }
 
 type Fact = (&'static str, String, &'static str);
@@ -226,8 +226,15 @@ fn plain_list(frame: &mut Frame, area: Rect, title: &str, rows: &[Line]) {
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(titled(title)), area);
 }
 
+/// What stands above a list, and the screen that it is on.
+#[derive(Debug, Clone, Copy)]
+struct Head<'a> {
+    title: &'a str,
+    screen: &'a Screen,
+}
+
 /// A list with a selected row.
-fn list(frame: &mut Frame, area: Rect, (title, screen): (&str, &Screen), rows: &[Line]) {
+fn list(frame: &mut Frame, area: Rect, Head { title, screen }: Head<'_>, rows: &[Line]) {
     let paint = Paint { colours: screen.colours };
     let head = views::head(screen.view);
     let mut widths: Vec<u16> = head.iter().map(|it| it.len() as u16).collect();

@@ -126,7 +126,7 @@ pub(super) fn conflicts(evidence: &Evidence) -> Vec<Finding> {
         let first = names.first()?;
         let told: Vec<&str> = names.iter().take(NAMED).copied().collect();
         let seen = format!(
-            "{} of {} here have more than one value: {} (told from an age of {} s on, or when asked about)",
+            "more than one value under {} of {} here: {} (told from an age of {} s on, or when asked about)",
             names.len(),
             count(node.records.names.max(names.len()) as u64, "name"),
             told.join(", "),

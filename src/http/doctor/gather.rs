@@ -286,7 +286,8 @@ async fn all<T>(questions: impl Iterator<Item = impl Future<Output = T>>) -> Vec
 async fn one(app: &App, name: &str, key: Key, wanted: usize) -> Option<Replicas> {
     let read = app.node().ask(ask::Get { key, quorum: None }).await.ok();
     let values = read.map(|done| done.reading.values.len() as u32);
-    let asked = survey::ask_key(app.node(), (name, key), values.unwrap_or(0), wanted).await?;
+    let subject = survey::Subject { name, key, values: values.unwrap_or(0) };
+    let asked = survey::ask_key(app.node(), subject, wanted).await?;
     Some(Replicas { named: true, absent: values == Some(0), ..shown(asked) })
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn overview(app: &App) -> Result<Overview, Problem> {
     let traces = node.ask(ask::Lookups {}).await.map_err(stopped)?;
     let names = host_names(app).await;
     let rates = app.watch().rates();
-    let around = transfers::Surroundings {
+    let around = transfers::Conditions {
         cap: app.live().settings.files.download_rate,
         cpu_percent: rates.cpu_percent,
         disk_percent: machine::disk_pressure(),

@@ -150,14 +150,23 @@ pub(in crate::http) async fn ask_replicas(
     wanted: usize,
 ) -> Option<Asked> {
     let key = Space::Commons.key(&state.name)?;
-    ask_key(node, (state.name.as_str(), key), state.values, wanted).await
+    let subject = Subject { name: state.name.as_str(), key, values: state.values };
+    ask_key(node, subject, wanted).await
 }
 
-/// Asks the replicas of one key with its name.
+/// The record whose replicas are asked.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Subject<'a> {
+    pub(in crate::http) name: &'a str,
+    pub(in crate::http) key: Key,
+    /// Values that a reader sees.
+    pub(in crate::http) values: u32,
+}
+
+/// Asks the replicas of one record.
 pub(in crate::http) async fn ask_key(
     node: &Node,
-    (name, key): (&str, Key),
-    values: u32,
+    Subject { name, key, values }: Subject<'_>,
     wanted: usize,
 ) -> Option<Asked> {
     let replicas = node.ask(ask::Replicas { key }).await.ok()?;

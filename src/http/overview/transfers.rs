@@ -19,7 +19,7 @@ const DISK_PERCENT: f64 = 30.0;
 
 /// What is known of the machine while a transfer goes on.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Surroundings {
+pub(super) struct Conditions {
     /// `[files] download_rate`, in bytes a second.
     pub(super) cap: Option<u64>,
     /// Percent of a core that the process uses.
@@ -34,7 +34,7 @@ pub(super) struct Progress(BTreeMap<String, (Instant, u64, f64)>);
 
 impl Progress {
     /// The transfers to show.
-    pub(super) fn shown(&mut self, jobs: &[Job], around: &Surroundings) -> Vec<Transfer> {
+    pub(super) fn shown(&mut self, jobs: &[Job], around: &Conditions) -> Vec<Transfer> {
         let now = Instant::now();
         let running = |job: &&Job| job.state == JobState::Running;
         let ids: Vec<&String> = jobs.iter().filter(running).map(|job| &job.id).collect();
@@ -60,7 +60,7 @@ impl Progress {
     }
 }
 
-fn transfer(job: &Job, rate: f64, around: &Surroundings) -> Transfer {
+fn transfer(job: &Job, rate: f64, around: &Conditions) -> Transfer {
     let (bound, why) = bound(job, rate, around);
     let left = job.bytes_total.map(|total| total.saturating_sub(job.bytes));
     let running = job.state == JobState::Running;
@@ -98,7 +98,7 @@ fn name_of(link: &str) -> String {
 
 /// What bounds a transfer, in a word and in a sentence. The first cause that fits is told: one without
 /// which the next ones could not show.
-pub(super) fn bound(job: &Job, rate: f64, around: &Surroundings) -> (&'static str, String) {
+pub(super) fn bound(job: &Job, rate: f64, around: &Conditions) -> (&'static str, String) {
     match job.state {
         JobState::Running => {}
         JobState::Done => return ("none", "done, every byte compared with the link".into()),
@@ -174,19 +174,19 @@ mod tests {
 
     #[test]
     fn each_bound_is_named() {
-        let word = |job: &Job, rate: f64, around: Surroundings| bound(job, rate, &around).0;
-        let idle = Surroundings::default();
+        let word = |job: &Job, rate: f64, around: Conditions| bound(job, rate, &around).0;
+        let idle = Conditions::default();
         assert_eq!(word(&job(0, 0, 1.0), 0.0, idle), "waiting");
         assert_eq!(word(&job(0, 0, 60.0), 0.0, idle), "noSource");
         assert_eq!(word(&job(3, 0, 60.0), 0.0, idle), "waiting");
         assert_eq!(word(&job(3, 1, 60.0), 9.0, idle), "oneSource");
         assert_eq!(word(&job(3, 3, 60.0), 9.0, idle), "network");
-        let capped = Surroundings { cap: Some(100), ..idle };
+        let capped = Conditions { cap: Some(100), ..idle };
         assert_eq!(word(&job(3, 3, 60.0), 90.0, capped), "cap");
         assert_eq!(word(&job(3, 3, 60.0), 50.0, capped), "network");
-        let busy = Surroundings { cpu_percent: 99.0, ..idle };
+        let busy = Conditions { cpu_percent: 99.0, ..idle };
         assert_eq!(word(&job(3, 3, 60.0), 9.0, busy), "hashing");
-        let slow = Surroundings { disk_percent: Some(70.0), ..busy };
+        let slow = Conditions { disk_percent: Some(70.0), ..busy };
         assert_eq!(word(&job(3, 3, 60.0), 9.0, slow), "disk");
         let mut failed = job(0, 0, 1.0);
         failed.state = JobState::Failed;
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn what_is_left_takes_as_long_as_the_rate_says() {
         let mut progress = Progress::default();
-        let shown = progress.shown(&[job(2, 2, 4.0)], &Surroundings::default());
+        let shown = progress.shown(&[job(2, 2, 4.0)], &Conditions::default());
         assert_eq!(
             (shown[0].name.as_str(), shown[0].rate, shown[0].eta_seconds),
             ("film", 100.0, Some(6))
