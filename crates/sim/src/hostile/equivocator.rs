@@ -2,7 +2,7 @@
 
 use potluck_base::Key;
 use potluck_record::{Envelope, State};
-use potluck_wire::Request;
+use potluck_wire::{Request, Response};
 
 use super::forge::{Forger, Shape};
 use super::replica::{found, loaded};
@@ -56,7 +56,8 @@ impl Manners for Equivocator {
                 let of = |key: &Key| {
                     states.iter().find(|(of, _)| of == key).map(|(_, state)| state.clone())
                 };
-                Deed::Answer(loaded(load, |key| of(key).unwrap_or_default()))
+                let answer = loaded(load, |key| of(key).unwrap_or_default());
+                Deed::Answer(Response::Loaded(self.replica.with_certificates(load, answer)))
             }
             _ => self.replica.answer(me, heard),
         }
@@ -67,7 +68,7 @@ impl Manners for Equivocator {
 mod tests {
     use potluck_base::{Contact, Identity};
     use potluck_record::{Name, Space};
-    use potluck_wire::{Load, Response};
+    use potluck_wire::Load;
 
     use super::*;
     use crate::hostile::testing::{answer_of, as_member, heard};

@@ -125,7 +125,8 @@ impl Manners for Liar {
             Request::Load(load) => {
                 let states: BTreeMap<Key, State<Envelope>> =
                     load.keys.iter().map(|key| (*key, self.said(me, key))).collect();
-                Deed::Answer(loaded(load, |key| states.get(key).cloned().unwrap_or_default()))
+                let answer = loaded(load, |key| states.get(key).cloned().unwrap_or_default());
+                Deed::Answer(Response::Loaded(self.replica.with_certificates(load, answer)))
             }
             request => {
                 self.learn(request);

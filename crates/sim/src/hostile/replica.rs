@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Key};
-use potluck_record::{Envelope, SignedHead, State};
+use potluck_record::{CertificateHash, Envelope, SignedHead, State};
 use potluck_wire::{
     Found, InTopic, Load, Loaded, MemberResponse, RecordAnswer, RecordVersion, Refusal, Request,
     Response, StoreOutcome, TopicRequest, TopicResponse, Want,
@@ -14,6 +14,8 @@ use super::{Deed, Heard, Manners, Me};
 
 /// Keys that it keeps; further ones are refused as full.
 const KEYS_MAX: usize = 65_536;
+/// Certificates that it keeps.
+const CERTIFICATES_MAX: usize = 4_096;
 /// Bytes of a datagram's answer that framing takes, and those of one contact.
 const FRAME_BYTES: usize = 96;
 const CONTACT_BYTES: usize = 64;
@@ -26,19 +28,36 @@ const PAGE_BYTES: usize = 200 * 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Replica {
     states: BTreeMap<Key, State<Envelope>>,
+    /// Certificates of writers, as they came along.
+    certificates: BTreeMap<CertificateHash, Bytes>,
 }
 
 impl Replica {
     /// One that holds nothing yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { states: BTreeMap::new() }
+        Self { states: BTreeMap::new(), certificates: BTreeMap::new() }
     }
 
     /// What it holds under a key.
     #[must_use]
     pub fn state(&self, key: &Key) -> State<Envelope> {
         self.states.get(key).cloned().unwrap_or_default()
+    }
+
+    fn learn(&mut self, certificates: &[Bytes]) {
+        for bytes in certificates {
+            if self.certificates.len() < CERTIFICATES_MAX {
+                self.certificates.insert(CertificateHash::of(bytes), bytes.clone());
+            }
+        }
+    }
+
+    /// An answer to a load with the certificates that it asks for, as far as they are here.
+    pub(super) fn with_certificates(&self, load: &Load, answer: Loaded) -> Loaded {
+        let asked = load.certificates.iter();
+        let certificates = asked.filter_map(|hash| self.certificates.get(hash).cloned()).collect();
+        Loaded { certificates, ..answer }
     }
 
     /// Takes an envelope as an honest holder would.
@@ -97,7 +116,7 @@ fn close(me: &Me<'_>, asker: Contact, target: &Key, most: usize) -> Vec<Contact>
 }
 
 /// The answer to a load out of these states, as many whole envelopes as fit.
-pub(super) fn loaded(load: &Load, state_of: impl Fn(&Key) -> State<Envelope>) -> Response {
+pub(super) fn loaded(load: &Load, state_of: impl Fn(&Key) -> State<Envelope>) -> Loaded {
     let mut answer = Loaded::default();
     let mut room = PAGE_BYTES;
     for (number, key) in load.keys.iter().enumerate() {
@@ -109,14 +128,14 @@ pub(super) fn loaded(load: &Load, state_of: impl Fn(&Key) -> State<Envelope>) ->
         for part in parts {
             let bytes = part.encode();
             if bytes.len() > room {
-                return Response::Loaded(answer);
+                return answer;
             }
             room -= bytes.len();
             answer.envelopes.push(bytes);
         }
         answer.keys_done += 1;
     }
-    Response::Loaded(answer)
+    answer
 }
 
 impl Manners for Replica {
@@ -124,11 +143,15 @@ impl Manners for Replica {
         Deed::Answer(match heard.request {
             Request::Ping => Response::Pong,
             Request::FindNode { target, .. } => found(me, heard, target, &self.state(target)),
-            Request::Store { envelopes, .. } => {
+            Request::Store { envelopes, certificates } => {
+                self.learn(certificates);
                 let outcomes = envelopes.iter().map(|bytes| self.take(bytes)).collect();
                 Response::Stored { outcomes }
             }
-            Request::Load(load) => loaded(load, |key| self.state(key)),
+            Request::Load(load) => {
+                let answer = loaded(load, |key| self.state(key));
+                Response::Loaded(self.with_certificates(load, answer))
+            }
             Request::Offer { .. } => Response::Offered { wanted: 0 },
             Request::Leave { .. } => Response::Left,
             Request::Have { .. } => Response::refused(Refusal::NotHeld),
