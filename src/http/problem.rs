@@ -304,6 +304,8 @@ fn of_refusal(refusal: Refusal, detail: String) -> Problem {
         }
         Refusal::NotWriter => Problem::forbidden("notWriter", detail)
             .hint("ask the team's owner to add this node with potluck team add"),
+        Refusal::NotMember => Problem::forbidden("notMember", detail)
+            .hint("this machine was excluded, or its certificate has expired; see potluck status"),
         _ => Problem::unavailable("refused", detail).hint("try again"),
     }
 }

@@ -381,12 +381,14 @@ fn is_read(op: &StorageOp) -> bool {
         StorageOp::Load { .. }
         | StorageOp::Scan { .. }
         | StorageOp::ScanOwn { .. }
+        | StorageOp::ScanCertificates { .. }
         | StorageOp::Names { .. }
         | StorageOp::Fingerprint { .. }
         | StorageOp::Fingerprints { .. }
         | StorageOp::Entries { .. }
         | StorageOp::Index { .. } => true,
         StorageOp::Merge { .. }
+        | StorageOp::KeepCertificates { .. }
         | StorageOp::Drop { .. }
         | StorageOp::TakeBack { .. }
         | StorageOp::Expire { .. }

@@ -1,15 +1,14 @@
 //! The state that all operations of the store share: identity, close group, clock, pending requests to
 //! other nodes and to the disk, and the purpose of each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use potluck_base::{
     Identity, Instant, Key, LruMap, NetworkId, NodeId, Peer, PublicKey, RoundTrip, UnixMillis,
 };
 use potluck_record::limits::{CLOCK_AHEAD_MAX, SHARED_HOLDERS_MAX};
 use potluck_record::{
-    CertificateHash, Dot, Envelope, EnvelopeId, Kind, OpId, Place, SignedHead, Space, StateDigest,
-    StorageOp,
+    Dot, Envelope, EnvelopeId, Kind, OpId, Place, SignedHead, Space, StateDigest, StorageOp,
 };
 use potluck_wire::{Request, Response, Want};
 
@@ -18,6 +17,7 @@ use crate::config::Config;
 use crate::difference::feed::Feed;
 use crate::equivocation::Equivocations;
 use crate::event::{AskId, Delivery, ForeignWrite, LookupId, Output, ServeId};
+use crate::membership::Membership;
 use crate::placement::CloseGroup;
 use crate::renewal::is_rewrite;
 use crate::stats::Stats;
@@ -32,6 +32,9 @@ const CHECKED_MAX: usize = 4096;
 /// Envelopes remembered as signed by this process. It must exceed the writes whose replicas may still
 /// answer: an own envelope that is forgotten looks like one of another machine.
 const SIGNED_MAX: usize = 8192;
+
+/// Keys that wait to be read because of such a claim. Raising it lets nodes that lie cause more reads.
+const DOUBTED_MAX: usize = 16;
 
 /// Places beyond a small replica set in which a node still keeps what a writer stores. Raising it keeps
 /// writes possible when more of the closest nodes vanish at once.
@@ -65,7 +68,7 @@ pub(crate) enum AskPurpose {
     Apply(CommandId, NodeId),
     /// A newcomer was offered keys.
     Offer(OfferId),
-    /// An offerer was asked for keys.
+    /// An offerer was asked for keys, or for certificates that their envelopes name.
     Pull(NodeId),
     /// A holder was asked for a lease of a watch.
     Lease(LeaseId),
@@ -115,6 +118,10 @@ pub(crate) enum OpPurpose {
     PutOwn(CommandId),
     /// This node's replica of what this command writes.
     PutReplica(CommandId),
+    /// Certificates on the disk; no operation waits for the result.
+    CertificatesKept,
+    /// A page of the certificates on the disk.
+    CertificateScan,
     /// An own envelope that was taken back; no operation waits for the result.
     TakenBack,
     /// One part of another node's request.
@@ -164,8 +171,8 @@ pub(crate) struct Core {
     merged: BTreeMap<CommandId, Vec<CommandId>>,
     /// The time from a store request to its answer.
     pub(crate) store_time: RoundTrip,
-    /// Names this node's own certificate, where it needs one.
-    pub(crate) certificate: Option<CertificateHash>,
+    /// What is known of members and their certificates.
+    pub(crate) membership: Membership,
     /// Replies to rewrites of the renewal, which stay in this machine.
     pub(crate) rewrites_replied: VecDeque<(CommandId, Reply)>,
     pub(crate) local: LocalRecords,
@@ -229,6 +236,8 @@ struct OwnKey {
     elsewhere: bool,
     /// The first envelope of this node's key that was met and not signed here.
     foreign: Option<ForeignWrite>,
+    /// Keys under which a node claims to hold such an envelope.
+    doubted: BTreeSet<Key>,
 }
 
 impl Core {
@@ -252,12 +261,17 @@ impl Core {
             internal_replies: VecDeque::new(),
             merged: BTreeMap::new(),
             store_time: RoundTrip::default(),
-            certificate: None,
+            membership: Membership::new(network),
             rewrites_replied: VecDeque::new(),
             local: LocalRecords::default(),
             pending: Pending::default(),
             clock: Clock { read_at: Instant::ZERO, wall: UnixMillis(0), offset: 0 },
-            own_key: OwnKey { signed: LruMap::new(SIGNED_MAX), elsewhere: false, foreign: None },
+            own_key: OwnKey {
+                signed: LruMap::new(SIGNED_MAX),
+                elsewhere: false,
+                foreign: None,
+                doubted: BTreeSet::new(),
+            },
             checked: LruMap::new(CHECKED_MAX),
         }
     }
@@ -378,11 +392,11 @@ impl Core {
     }
 
     pub(crate) fn storage(&mut self, op: StorageOp, purpose: OpPurpose) {
-        let id = OpId(self.fresh_id());
-        self.pending.ops.insert(id, purpose);
         if let StorageOp::Merge { envelope, .. } = &op {
             self.local.teams.learn(envelope);
+            self.keep_certificate(envelope.head());
         }
+        let id = self.note_op(purpose);
         if let StorageOp::Merge { envelope, place: Place::Replica, .. } = &op {
             let internal = envelope.head().space() == Space::Provider;
             self.pending.merging.insert(id, Merging { key: envelope.head().key(), internal });
@@ -391,6 +405,13 @@ impl Core {
             self.pending.loading.insert(id, *key);
         }
         self.outbox.push_back(Output::Storage { id, op });
+    }
+
+    /// The number of a storage operation.
+    pub(crate) fn note_op(&mut self, purpose: OpPurpose) -> OpId {
+        let id = OpId(self.fresh_id());
+        self.pending.ops.insert(id, purpose);
+        id
     }
 
     /// A replica merge that has been carried out.
@@ -571,6 +592,19 @@ impl Core {
             self.own_key.foreign = Some(write);
             self.outbox.push_back(Output::Foreign(write));
         }
+    }
+
+    /// A node says that it holds an envelope of this node's key that this process did not sign: the key is to
+    /// be read, which shows whether that is so.
+    pub(crate) fn doubt_own(&mut self, key: Key) {
+        if self.own_key.doubted.len() < DOUBTED_MAX {
+            self.own_key.doubted.insert(key);
+        }
+    }
+
+    /// The next key to be read for that.
+    pub(crate) fn take_doubted(&mut self) -> Option<Key> {
+        self.own_key.doubted.pop_first()
     }
 
     /// Another part of the node found that its identity runs elsewhere.

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use potluck_base::{Key, NodeId, Peer, PublicKey, UnixMillis};
-use potluck_record::{CertificateHash, EnvelopeId, OpId, StorageOp, StorageReply};
-use potluck_wire::{Contacts, RecordAnswer, Request, Response, Want};
+use potluck_record::{EnvelopeId, OpId, StorageOp, StorageReply};
+use potluck_wire::{Contacts, RecordAnswer, Request, Response, Revoked, Want};
 
 use crate::change::Change;
 use crate::command::{Command, CommandId, Reply};
@@ -81,8 +82,19 @@ pub enum Input {
         /// The correction in milliseconds.
         offset: i64,
     },
-    /// The hash of this node's certificate from now on.
-    Certificate(CertificateHash),
+    /// Writers must have certificates of this authority from now on.
+    Authority(PublicKey),
+    /// This node's certificate from now on.
+    Certificate(Bytes),
+    /// A member's certificate, whose signature was checked.
+    MemberCertificate {
+        /// The member.
+        member: PublicKey,
+        /// The signed bytes.
+        certificate: Bytes,
+    },
+    /// A member, or all that a ticket let in, is out.
+    Revoked(Revoked),
     /// What the settings of the network ask for from now on.
     Settings(Settings),
     /// Another part of the node found that its identity also runs elsewhere: write nothing.

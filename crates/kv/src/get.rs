@@ -8,7 +8,7 @@ use bytes::Bytes;
 use potluck_base::{Deadline, Instant, Key, NodeId, Peer};
 use potluck_record::limits::writers_max;
 use potluck_record::{
-    Envelope, MergeAs, Place, Reading, SignedHead, State, StateDigest, StorageOp, TeamId,
+    Envelope, MergeAs, Place, Reading, SignedHead, Space, State, StateDigest, StorageOp, TeamId,
 };
 use potluck_wire::Request;
 
@@ -16,7 +16,7 @@ use crate::command::{CommandError, CommandId, ReadDone, Reply};
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::event::Delivery;
 use crate::shared_reads::SharedRead;
-use crate::survey::{Answer, FUTURE_DATED_QUORUM, Keep, Local, Question, Survey, SurveyEvent};
+use crate::survey::{Answer, Keep, Local, Question, Survey, SurveyEvent};
 
 /// The purpose of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,19 +202,20 @@ impl Get {
         if self.survey.is_loading() {
             return Progress::Waiting;
         }
-        if self.survey.future_dated() >= FUTURE_DATED_QUORUM {
+        if self.survey.shows_clock_behind(core) {
             self.survey.stop(core);
             self.fail(core, CommandError::Clock);
             return Progress::Done;
         }
         let needed = self.quorum().unwrap_or_else(|| core.read_quorum());
+        let agreement = needed.max(core.agreement());
         // A replica that claims another state may hold the last acknowledged write.
         if self.survey.is_fetching() {
             return Progress::Waiting;
         }
         let found = !self.survey.state().is_empty();
         let waits_for_all = self.purpose == ReadPurpose::Watch { all: true };
-        if found && !waits_for_all && self.agreeing(core) >= needed {
+        if found && !waits_for_all && self.agreeing(core) >= agreement {
             return self.finish(core, now);
         }
         if !self.survey.is_over() {
@@ -224,7 +225,7 @@ impl Get {
         let absent = nearest.iter().filter(|held| **held == StateDigest::EMPTY).count() as u16;
         let enough = match self.quorum() {
             Some(strict) => nearest.len() as u16 >= strict,
-            None => found || absent >= needed && self.survey.unread() == 0,
+            None => found || absent >= needed && !self.survey.is_unread(core, absent),
         };
         if enough {
             return self.finish(core, now);
@@ -309,7 +310,8 @@ impl Get {
     fn repair(&self, core: &mut Core) {
         let (state, answers) = (self.survey.state(), self.survey.answers());
         let digest = state.digest();
-        if state.is_empty() {
+        // A provider's record is stored by the provider alone.
+        if state.is_empty() || state.iter().any(|one| one.head().space() == Space::Provider) {
             return;
         }
         // If the lookup did not finish, only nodes that hold part of the record are known replicas.
@@ -328,7 +330,7 @@ impl Get {
             .collect();
         for peer in stale {
             core.stats.read_repairs += 1;
-            for request in stores(state) {
+            for request in stores(state, |one| core.certificates_of([one])) {
                 core.ask(peer, request, Delivery::Fitting, AskPurpose::ReadRepair);
             }
         }
@@ -346,28 +348,33 @@ impl Get {
     }
 }
 
-/// A request to store encoded envelopes.
-const fn store(envelopes: Vec<Bytes>) -> Request {
-    Request::Store { envelopes, certificates: Vec::new() }
-}
-
 /// A state as requests to store it, each within the size of a call.
-fn stores(state: &State<Envelope>) -> Vec<Request> {
+fn stores(
+    state: &State<Envelope>,
+    certificates_of: impl Fn(&Envelope) -> Vec<Bytes>,
+) -> Vec<Request> {
     let mut requests = Vec::new();
-    let (mut envelopes, mut size) = (Vec::new(), 0);
+    let (mut envelopes, mut certificates, mut size) = (Vec::new(), Vec::new(), 0);
     let most_of =
         |envelope: &Envelope| writers_max(envelope.head().space(), envelope.head().kind());
     let most = state.iter().map(most_of).max().unwrap_or_default();
     for envelope in state.iter().take(usize::from(most)) {
         let bytes = envelope.encode();
-        if size + bytes.len() > STORE_BYTES_MAX && !envelopes.is_empty() {
-            requests.push(store(std::mem::take(&mut envelopes)));
+        let mut of_writer = certificates_of(envelope);
+        let more = bytes.len() + of_writer.iter().map(Bytes::len).sum::<usize>();
+        if size + more > STORE_BYTES_MAX && !envelopes.is_empty() {
+            let envelopes = std::mem::take(&mut envelopes);
+            let certificates = std::mem::take(&mut certificates);
+            requests.push(Request::Store { envelopes, certificates });
             size = 0;
         }
-        size += bytes.len() + 5;
+        size += more + 5 + 3 * of_writer.len();
         envelopes.push(bytes);
+        certificates.append(&mut of_writer);
     }
-    requests.extend((!envelopes.is_empty()).then(|| store(envelopes)));
+    if !envelopes.is_empty() {
+        requests.push(Request::Store { envelopes, certificates });
+    }
     requests
 }
 
@@ -377,7 +384,7 @@ const STORE_BYTES_MAX: usize = potluck_wire::limits::CALL_BYTES_MAX - 1024;
 #[cfg(test)]
 mod tests {
     use potluck_base::{Admission, Identity, NetworkId, UnixMillis};
-    use potluck_record::{Context, Dot, Draft, Kind, Name, Space};
+    use potluck_record::{Context, Dot, Draft, Kind, Name};
 
     use super::*;
 
@@ -408,7 +415,7 @@ mod tests {
     fn a_state_is_sent_in_requests_that_fit_a_call() {
         let count = |sizes: &[usize]| {
             let envelopes = (1..).zip(sizes).map(|(number, size)| envelope(number, *size));
-            let requests = stores(&envelopes.collect());
+            let requests = stores(&envelopes.collect(), |_| Vec::new());
             let parts = requests.iter().map(|request| {
                 let Request::Store { envelopes, .. } = request else { panic!("{request:?}") };
                 envelopes.len()

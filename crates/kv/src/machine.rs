@@ -175,6 +175,7 @@ impl Kv {
             watches_bytes: self.watches.bytes(),
             watches_polling: self.watches.polling(),
             watch_leases: self.holder.len(),
+            certificates: self.core.membership.len(),
             comparisons_active: self.difference.active(),
             changes_remembered: self.core.local.feed.len(),
             ..self.core.stats
@@ -588,7 +589,15 @@ impl Machine for Kv {
             Input::PeerDown(id) => self.watches.on_peer_down(&mut self.core, now, id),
             Input::Members(members) => self.core.members = members,
             Input::WallClock { now: wall, offset } => self.core.set_wall(now, wall, offset),
-            Input::Certificate(certificate) => self.core.certificate = Some(certificate),
+            Input::Authority(authority) => {
+                self.core.membership.require(authority);
+                self.core.scan_certificates(None);
+            }
+            Input::Certificate(bytes) => self.core.membership.set_own(bytes),
+            Input::MemberCertificate { member, certificate } => {
+                self.core.membership.hear_of(member, certificate);
+            }
+            Input::Revoked(subject) => self.core.membership.revoke(subject),
             Input::Settings(settings) => self.on_settings(now, settings),
             Input::Elsewhere => self.core.set_elsewhere(),
             Input::Pauses { node, time } => self.repair.on_pauses(&self.core, now, node, time),
@@ -604,6 +613,7 @@ impl Machine for Kv {
             }
         }
         self.read_teams(now);
+        self.read_doubted(now);
         let reads = self.watches.take_started();
         self.operations
             .extend(reads.into_iter().map(|(id, get)| (id, Operation::Get(Box::new(get)))));

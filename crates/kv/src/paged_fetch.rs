@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use potluck_base::{Key, NodeId, Peer, UnixMillis};
-use potluck_record::{Envelope, StateDigest};
+use potluck_record::{CertificateHash, Envelope, StateDigest};
 use potluck_wire::{Load, Loaded, Request};
 
 use crate::answer::{self, ReplicaAnswer};
 use crate::command::CommandId;
 use crate::core::{AskPurpose, Core};
+use crate::doors;
 use crate::event::Delivery;
 
 /// Most pages of one record, far more than the writers that a replica admits can fill. It bounds what a
@@ -27,6 +28,8 @@ struct PagedFetch {
     parts: Vec<Bytes>,
     last_writer: Option<[u8; 32]>,
     pages: u8,
+    /// Certificates of writers that were asked for when all pages were there.
+    awaiting: Vec<CertificateHash>,
 }
 
 /// The paged fetches of one operation.
@@ -76,7 +79,14 @@ impl PagedFetches {
             self.same_digest.push((peer, claimed));
             return;
         }
-        let fetch = PagedFetch { peer, claimed, parts: Vec::new(), last_writer: None, pages: 0 };
+        let fetch = PagedFetch {
+            peer,
+            claimed,
+            parts: Vec::new(),
+            last_writer: None,
+            pages: 0,
+            awaiting: Vec::new(),
+        };
         self.ask(core, &fetch);
         self.active.insert(peer.id, fetch);
     }
@@ -97,18 +107,44 @@ impl PagedFetches {
         loaded: Option<Loaded>,
     ) -> Option<FetchedState> {
         let mut fetch = self.active.remove(&from)?;
-        let complete = loaded.and_then(|page| fetch.take(&page));
+        let complete = if fetch.awaiting.is_empty() {
+            loaded.and_then(|page| fetch.take(&page))
+        } else {
+            let asked = std::mem::take(&mut fetch.awaiting);
+            core.learn(&loaded.unwrap_or_default().certificates, asked);
+            return self.read(core, wall, &fetch);
+        };
         match complete {
             Some(false) => {
                 self.ask(core, &fetch);
                 self.active.insert(from, fetch);
                 None
             }
-            Some(true) => match answer::read(core, wall, &self.key, &fetch.parts) {
-                Some(held) => Some(self.finish(core, &fetch, held)),
-                None => self.fail(core, &fetch),
-            },
+            Some(true) => {
+                fetch.awaiting = core.lacking::<Envelope>(&fetch.parts);
+                if fetch.awaiting.is_empty() {
+                    return self.read(core, wall, &fetch);
+                }
+                let request = doors::ask_for(fetch.awaiting.clone());
+                let purpose = AskPurpose::Load(self.command, fetch.peer.id);
+                core.ask(fetch.peer, request, Delivery::Call, purpose);
+                self.active.insert(from, fetch);
+                None
+            }
             None => self.fail(core, &fetch),
+        }
+    }
+
+    /// Reads the pages of a fetch, which are complete.
+    fn read(
+        &mut self,
+        core: &mut Core,
+        wall: UnixMillis,
+        fetch: &PagedFetch,
+    ) -> Option<FetchedState> {
+        match answer::read(core, wall, &self.key, &fetch.parts) {
+            Some(held) => Some(self.finish(core, fetch, held)),
+            None => self.fail(core, fetch),
         }
     }
 
@@ -120,7 +156,7 @@ impl PagedFetches {
         held: ReplicaAnswer<Envelope>,
     ) -> FetchedState {
         let mut holders = vec![fetch.peer];
-        if held.state.digest() == fetch.claimed {
+        if held.digest() == fetch.claimed {
             self.same_digest.retain(|(peer, claimed)| {
                 if *claimed == fetch.claimed {
                     holders.push(*peer);

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use potluck_base::{Instant, Key, NodeId, Peer};
-use potluck_record::{Envelope, MergeAs, Place, StateDigest, StorageOp};
+use potluck_record::{CertificateHash, Envelope, MergeAs, Place, StateDigest, StorageOp};
 use potluck_wire::limits::{LOAD_KEYS_DATAGRAM, OFFER_ENTRIES_MAX};
 use potluck_wire::{Load, Loaded, Request};
 
 use crate::admissible::is_admissible;
 use crate::core::{AskPurpose, Core, Offered, OpPurpose};
+use crate::doors;
 use crate::event::Delivery;
 use crate::pull_budget::{Page, PullBudgets, Sent};
 use crate::serve::Wanted;
@@ -41,6 +42,8 @@ struct Source {
     sent: Sent,
     /// Bytes sent since the last answer was taken that no offered digest proves.
     unproven: u64,
+    /// Records that wait for certificates of their writers, which were asked for, and these.
+    awaiting: Option<(Loaded, Vec<CertificateHash>)>,
 }
 
 /// All keys to be pulled, by source.
@@ -80,6 +83,7 @@ impl Pulls {
             failures: 0,
             sent: Sent::default(),
             unproven: 0,
+            awaiting: None,
         });
         source.keys.extend(wanted.keys);
         if source.asked == 0 {
@@ -110,9 +114,14 @@ impl Pulls {
         loaded: Option<Loaded>,
     ) {
         let Some(source) = self.sources.get_mut(&from) else { return };
-        match loaded {
-            Some(loaded) => source.take(core, now, &loaded),
-            None => source.failures += 1,
+        match (source.awaiting.take(), loaded) {
+            (Some((records, asked)), answer) => {
+                core.learn(&answer.unwrap_or_default().certificates, asked);
+                source.take(core, now, &records);
+            }
+            (None, Some(records)) if source.asks_for_writers(core, &records) => return,
+            (None, Some(records)) => source.take(core, now, &records),
+            (None, None) => source.failures += 1,
         }
         source.asked = 0;
         let unproven = std::mem::take(&mut source.unproven);
@@ -141,6 +150,19 @@ impl Source {
         core.ask(self.peer, request, delivery, AskPurpose::Pull(self.peer.id));
     }
 
+    /// Asks the source for the certificates of writers that this node lacks; returns whether it lacks some. The
+    /// records wait for them.
+    fn asks_for_writers(&mut self, core: &mut Core, loaded: &Loaded) -> bool {
+        let lacking = core.lacking::<Envelope>(&loaded.envelopes);
+        if lacking.is_empty() {
+            return false;
+        }
+        self.awaiting = Some((loaded.clone(), lacking.clone()));
+        let purpose = AskPurpose::Pull(self.peer.id);
+        core.ask(self.peer, doors::ask_for(lacking), Delivery::Call, purpose);
+        true
+    }
+
     fn take(&mut self, core: &mut Core, now: Instant, loaded: &Loaded) {
         let asked: BTreeMap<Key, StateDigest> =
             self.keys.iter().take(self.asked).copied().collect();
@@ -167,7 +189,8 @@ impl Source {
             }
             last_writer = Some(writer);
             page.entry(envelope.head().key()).or_default().add(envelope.head(), part.len());
-            if is_admissible(&core.config, envelope.head(), wall) {
+            let admissible = is_admissible(&core.config, envelope.head(), wall);
+            if admissible && core.takes_copy(envelope.head(), self.peer.id) {
                 let key = envelope.head().key();
                 let op = StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair };
                 let by = self.peer;

@@ -28,7 +28,7 @@ use crate::renewal::{Rewrite, Task};
 use crate::round::{Round, needed};
 use crate::storage;
 use crate::successor::{Basis, Edit, RuledOut, Writer, check, is_unconditional, successor};
-use crate::survey::{FUTURE_DATED_QUORUM, Keep, Question, Survey, SurveyEvent};
+use crate::survey::{Keep, Question, Survey, SurveyEvent};
 use crate::values::Values;
 
 /// The action that a write requests of the store.
@@ -289,17 +289,17 @@ impl PutOp {
     }
 
     fn after_reading(&mut self, core: &mut Core, now: Instant) -> Step {
-        if self.survey.future_dated() >= FUTURE_DATED_QUORUM {
+        if self.survey.shows_clock_behind(core) {
             return self.fail(core, CommandError::Clock);
         }
         if let Work::Rewrite { task, .. } = self.work {
             return self.after_reading_for(core, task);
         }
         let needed = core.read_quorum();
-        let heads = self.survey.state();
+        let heads = &*self.survey.believed(core);
         // This node itself counts as one of those that answered.
         let answers = self.survey.answers().len() as u16 + u16::from(core.serves);
-        let unsure = answers < needed || self.survey.unread() > 0;
+        let unsure = answers < needed || self.survey.is_unread(core, answers);
         if !self.work.is_blind() && heads.is_empty() && unsure {
             return self.fail(core, CommandError::TooFewAnswers { answers, needed });
         }
@@ -334,7 +334,7 @@ impl PutOp {
     fn after_reading_for(&mut self, core: &mut Core, task: Task) -> Step {
         let needed = needed(core, None);
         let answers = self.survey.answers().len() as u16 + u16::from(core.serves);
-        if task == Task::Renew && (answers < needed || self.survey.unread() > 0) {
+        if task == Task::Renew && (answers < needed || self.survey.is_unread(core, answers)) {
             return self.fail(core, CommandError::TooFewAnswers { answers, needed });
         }
         self.stage = Stage::Turn(None);
@@ -373,7 +373,7 @@ impl PutOp {
         let Stage::Turn(edit) = &self.stage else { return Step::Wait };
         let edit = edit.clone();
         let own = own.into_iter().next();
-        let (heads, wall) = (self.survey.state(), core.wall(now));
+        let (heads, wall) = (self.survey.believed(core), core.wall(now));
         if let Some(told) = heads.of(&core.identity.public_key()) {
             core.watch_own(wall, told, own.as_ref().map(Envelope::head));
         }
@@ -389,11 +389,11 @@ impl PutOp {
             core.take_back(early, None);
         }
         let taken_back = early.is_some();
-        let basis = Basis { heads, own: OwnValues { envelope: own.as_ref(), taken_back } };
+        let basis = Basis { heads: &heads, own: OwnValues { envelope: own.as_ref(), taken_back } };
         let writer = Writer {
             identity: &core.identity,
             network: &core.network,
-            certificate: core.certificate,
+            certificate: core.membership.own(),
             config: &core.config,
         };
         let signed = match (&self.work, &edit) {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use potluck_base::{Deadline, Instant, NodeId, Peer, RoundTrip, UnixMillis};
 use potluck_record::{Envelope, EnvelopeId, MergeAs, Place, StorageOp, StorageReply, ValueEntry};
 use potluck_wire::{Refusal, Request, Response, StoreOutcome};
@@ -32,12 +33,12 @@ fn hedge_after(usual: &RoundTrip) -> Duration {
 struct Refusals {
     /// The last reason given.
     last: Option<Refusal>,
-    /// Whether one of them refused the envelope as future-dated.
-    as_future_dated: bool,
+    /// How many of them refused the envelope as future-dated.
+    as_future_dated: u16,
     /// Whether one of them may still have stored the envelope, or store it later.
     unclear: bool,
-    /// Whether one of them keeps an envelope of this writer that this process did not sign.
-    lost: bool,
+    /// How many of them say that they keep an envelope of this writer that this process did not sign.
+    lost: u16,
 }
 
 /// One envelope being stored.
@@ -55,7 +56,11 @@ pub(crate) struct Round {
     candidates: VecDeque<Peer>,
     wanted: u16,
     in_flight: u16,
+    /// The nodes that were asked.
+    asked: Vec<Peer>,
     acks: Vec<NodeId>,
+    /// Nodes that were sent the writer's certificate.
+    certified: Vec<NodeId>,
     refusals: Refusals,
     answered: bool,
     /// Whether the envelope is a share: an error says for certain whether it can take effect.
@@ -87,7 +92,9 @@ impl Round {
             candidates: VecDeque::new(),
             wanted: 0,
             in_flight: 0,
+            asked: Vec::new(),
             acks: Vec::new(),
+            certified: Vec::new(),
             refusals: Refusals::default(),
             answered: false,
             is_share: false,
@@ -173,6 +180,7 @@ impl Round {
 
     fn store_at(&mut self, core: &mut Core, peer: Peer) {
         self.in_flight += 1;
+        self.asked.push(peer);
         if peer.id == core.me.id {
             let writers_max = core.writers_for(self.envelope.head());
             let op = StorageOp::Merge {
@@ -182,10 +190,28 @@ impl Round {
             };
             core.storage(op, OpPurpose::PutReplica(self.id));
         } else {
-            let (envelopes, certificates) = (vec![self.envelope.encode()], Vec::new());
-            let request = Request::Store { envelopes, certificates };
-            core.ask(peer, request, Delivery::Fitting, AskPurpose::PutStore(self.id, peer.id));
+            self.send(core, peer, Vec::new());
         }
+    }
+
+    fn send(&self, core: &mut Core, peer: Peer, certificates: Vec<Bytes>) {
+        let request = Request::Store { envelopes: vec![self.envelope.encode()], certificates };
+        core.ask(peer, request, Delivery::Fitting, AskPurpose::PutStore(self.id, peer.id));
+    }
+
+    /// Sends the envelope again, with the writer's certificate, to a node that does not know the certificate.
+    /// Most nodes know it from the member's record, so it is not sent before. Returns whether it was sent.
+    fn certify(&mut self, core: &mut Core, to: NodeId) -> bool {
+        let Some(peer) = self.asked.iter().find(|peer| peer.id == to).copied() else {
+            return false;
+        };
+        let certificates = core.certificates_of([&self.envelope]);
+        if certificates.is_empty() || self.certified.contains(&to) {
+            return false;
+        }
+        self.certified.push(to);
+        self.send(core, peer, certificates);
+        true
     }
 
     /// Takes the result of the merge into this node's own replica.
@@ -218,6 +244,9 @@ impl Round {
         match outcome {
             StoreOutcome::Stored(_) => self.on_ack(core, from),
             StoreOutcome::Older { held, .. } => self.on_older(core, from, held),
+            StoreOutcome::Refused(Refusal::CertificateNeeded) if self.certify(core, from) => {
+                Progress::Waiting
+            }
             StoreOutcome::Refused(reason) => self.on_refusal(core, Some(reason)),
         }
     }
@@ -228,9 +257,17 @@ impl Round {
         if core.has_signed(&held) {
             return self.on_ack(core, from);
         }
-        core.meet_foreign(ForeignWrite { key: self.envelope.head().key(), held });
         self.in_flight -= 1;
-        self.refusals.lost = true;
+        self.refusals.lost += 1;
+        let key = self.envelope.head().key();
+        // An answer proves nothing, and this node would write nothing any more: what one or two say, a read
+        // of the key has to show.
+        if from == core.me.id || self.refusals.lost >= self.believed_from(core) {
+            core.meet_foreign(ForeignWrite { key, held });
+        } else {
+            self.refusals.unclear = true;
+            core.doubt_own(key);
+        }
         self.conclude(core)
     }
 
@@ -243,7 +280,7 @@ impl Round {
     fn on_refusal(&mut self, core: &mut Core, reason: Option<Refusal>) -> Progress {
         self.in_flight -= 1;
         self.refusals.last = reason.or(self.refusals.last);
-        self.refusals.as_future_dated |= reason == Some(Refusal::Ahead);
+        self.refusals.as_future_dated += u16::from(reason == Some(Refusal::Ahead));
         self.refusals.unclear |= !reason.is_some_and(is_for_good);
         // A late node that fails was asked besides the replicas, and is not replaced.
         let short = self.acks.len() + usize::from(self.in_flight) < usize::from(self.wanted);
@@ -277,11 +314,18 @@ impl Round {
         Progress::Done
     }
 
+    /// Replicas that must say something before it is believed.
+    fn believed_from(&self, core: &Core) -> u16 {
+        let others = self.asked.iter().filter(|peer| peer.id != core.me.id);
+        core.believed_from(others.count(), 1)
+    }
+
     /// The error for too few acknowledgements. An envelope that no other replica can have is taken
     /// back, so that a refused value does not appear later.
     fn why_not(&self, core: &mut Core) -> CommandError {
         let Refusals { last, as_future_dated, unclear, lost } = self.refusals;
-        if lost {
+        let believed_from = self.believed_from(core);
+        if lost >= believed_from {
             return CommandError::LostOwn;
         }
         let others = self.acks.iter().filter(|id| **id != core.me.id).count();
@@ -289,7 +333,7 @@ impl Round {
         if nowhere {
             core.take_back(self.envelope.head(), self.previous.as_ref());
         }
-        if as_future_dated {
+        if as_future_dated >= believed_from {
             return CommandError::ClockAhead;
         }
         match last {
@@ -345,6 +389,7 @@ const fn is_for_good(reason: Refusal) -> bool {
             | Refusal::NotWriter
             | Refusal::NotResponsible
             | Refusal::NotMember
+            | Refusal::CertificateNeeded
     )
 }
 

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use potluck_base::{Instant, Key, Peer};
+use potluck_base::{Instant, Key, Peer, PublicKey};
 use potluck_record::limits::SHARE_BYTES_MAX;
 use potluck_record::{
-    Envelope, MergeAs, Place, Prefix, SignedHead, Space, State, StateDigest, StorageOp,
-    StorageReply, TeamId, TeamList,
+    CertificateHash, Envelope, MergeAs, Place, Prefix, SignedHead, Space, State, StateDigest,
+    StorageOp, StorageReply, TeamId, TeamList,
 };
 use potluck_wire::{
     Compare, Contacts, Found, Level, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request,
@@ -20,7 +20,7 @@ use crate::difference::answer::Answering;
 use crate::event::{PeerRequest, ServeId};
 use crate::names_served::NamesServed;
 use crate::storage;
-use crate::teams::{Deferred, Verdict};
+use crate::teams::{Deferred, StoreAsk, Verdict};
 
 /// Keys of one offer that are looked up concurrently, and most keys of one load request. Raising it
 /// costs memory and answers large offers sooner.
@@ -100,19 +100,12 @@ impl Serves {
             Request::Store { .. } | Request::Offer { .. } | Request::Apply(_) if !asked.proven => {
                 core.respond(id, Response::refused(Refusal::Unproven));
             }
-            Request::Store { envelopes, .. } => {
-                self.start_store(core, now, id, &envelopes, ListAge::Recent);
+            Request::Store { envelopes, certificates } => {
+                let sender = asked.from.contact.public_key;
+                let ask = StoreAsk { serve: id, sender, parts: envelopes };
+                self.begin_store(core, now, ask, &certificates);
             }
-            Request::Offer { entries } => {
-                let check = OfferCheck {
-                    from: asked.from,
-                    entries: entries.into(),
-                    checking: BTreeMap::new(),
-                    wanted: Vec::new(),
-                };
-                self.active.insert(id, Serving::Offer(check));
-                self.check_offer(core, id);
-            }
+            Request::Offer { entries } => self.start_offer(core, id, asked.from, entries),
             Request::Load(load) => self.start_load(core, id, load, asked.budget),
             Request::Names(_) => self.names.start(core, now, id, asked),
             Request::Fingerprints(_) | Request::Changes(_) if !core.serves => {
@@ -152,50 +145,57 @@ impl Serves {
         }
     }
 
-    /// Goes on with a store request after the list of its team was read, or could not be.
-    pub(crate) fn store_in_team(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        id: ServeId,
-        parts: &[Bytes],
-    ) {
-        self.start_store(core, now, id, parts, ListAge::Any);
+    fn start_offer(&mut self, core: &mut Core, id: ServeId, from: Peer, entries: Vec<OfferEntry>) {
+        let entries = entries.into();
+        let check = OfferCheck { from, entries, checking: BTreeMap::new(), wanted: Vec::new() };
+        self.active.insert(id, Serving::Offer(check));
+        self.check_offer(core, id);
     }
 
-    fn start_store(
+    /// Begins a store request. Certificates beside the envelopes are taken if the envelopes name them.
+    fn begin_store(
         &mut self,
         core: &mut Core,
         now: Instant,
-        id: ServeId,
-        parts: &[Bytes],
-        age: ListAge,
+        ask: StoreAsk,
+        certificates: &[Bytes],
     ) {
-        let mut outcomes = Vec::with_capacity(parts.len());
+        if !certificates.is_empty() {
+            let wanted = core.lacking::<Envelope>(&ask.parts);
+            core.learn(certificates, wanted);
+        }
+        self.start_store(core, now, ask, ListAge::Recent);
+    }
+
+    /// Goes on with a store request after the list of its team was read, or could not be.
+    pub(crate) fn store_in_team(&mut self, core: &mut Core, now: Instant, ask: StoreAsk) {
+        self.start_store(core, now, ask, ListAge::Any);
+    }
+
+    fn start_store(&mut self, core: &mut Core, now: Instant, ask: StoreAsk, age: ListAge) {
+        let mut outcomes = Vec::with_capacity(ask.parts.len());
         let mut merges = Vec::new();
-        for (index, part) in parts.iter().enumerate() {
-            match admit_here(core, now, part) {
-                Ok(envelope) => match admits(core, now, envelope.head(), age) {
-                    Ok(()) => {
-                        merges.push((index, envelope));
-                        outcomes.push(None);
-                    }
-                    Err(Barred::Refused(reason)) => {
-                        core.stats.envelopes_refused += 1;
-                        outcomes.push(Some(StoreOutcome::Refused(reason)));
-                    }
-                    // Nothing was merged yet: all of it waits for the list.
-                    Err(Barred::Unread(team)) => {
-                        let parts = parts.to_vec();
-                        return core.local.teams.defer(Deferred { serve: id, parts, team });
-                    }
-                },
-                Err(reason) => {
+        for (index, part) in ask.parts.iter().enumerate() {
+            let let_in = admit(core, now, part, &ask.sender).map_err(Barred::Refused);
+            let let_in = let_in.and_then(|(envelope, writers_max)| {
+                admits(core, now, envelope.head(), age).map(|()| (envelope, writers_max))
+            });
+            match let_in {
+                Ok((envelope, writers_max)) => {
+                    merges.push((index, envelope, writers_max));
+                    outcomes.push(None);
+                }
+                Err(Barred::Refused(reason)) => {
                     core.stats.envelopes_refused += 1;
                     outcomes.push(Some(StoreOutcome::Refused(reason)));
                 }
+                // Nothing was merged yet: all of it waits for the list.
+                Err(Barred::Unread(team)) => {
+                    return core.local.teams.defer(Deferred { ask, team });
+                }
             }
         }
+        let id = ask.serve;
         if merges.is_empty() {
             core.respond(
                 id,
@@ -204,8 +204,7 @@ impl Serves {
             return;
         }
         self.active.insert(id, Serving::Store { outcomes });
-        for (index, envelope) in merges {
-            let writers_max = core.writers_for(envelope.head());
+        for (index, envelope, writers_max) in merges {
             let op = StorageOp::Merge {
                 envelope,
                 place: Place::Replica,
@@ -218,7 +217,8 @@ impl Serves {
     fn start_load(&mut self, core: &mut Core, id: ServeId, mut load: Load, budget: usize) {
         load.keys.truncate(KEYS_AT_ONCE);
         let Some(first) = load.keys.first().copied() else {
-            core.respond(id, Response::Loaded(Loaded::default()));
+            let certificates = certificates(core, load.certificates, budget);
+            core.respond(id, Response::Loaded(Loaded { certificates, ..Loaded::default() }));
             return;
         };
         let read = LoadRead {
@@ -325,6 +325,17 @@ impl Serves {
     }
 }
 
+/// Certificates that were asked for, as many as an answer of this size carries.
+fn certificates(core: &Core, hashes: Vec<CertificateHash>, budget: usize) -> Vec<Bytes> {
+    let mut room = budget.saturating_sub(FRAME_BYTES);
+    let fits = |bytes: &Bytes| {
+        let fits = bytes.len() + 3 <= room;
+        room = room.saturating_sub(bytes.len() + 3);
+        fits
+    };
+    core.certificates(hashes).into_iter().take_while(fits).collect()
+}
+
 /// Whether a node may compare: it belongs to the close group, so that it holds the same keys, or it names
 /// the keys itself.
 fn may_compare(core: &Core, from: &Peer, compare: &Compare) -> bool {
@@ -365,40 +376,53 @@ fn admits(core: &Core, now: Instant, head: &SignedHead, age: ListAge) -> Result<
     }
 }
 
-/// As [`admit`], and whether this node is near enough to the key to keep the record.
-fn admit_here(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envelope, Refusal> {
-    let envelope = admit(core, now, part)?;
-    if core.keeps(&envelope.head().key()) {
-        return Ok(envelope);
+/// Checks whether an envelope that another node sends may be merged; returns it, and most writers of its key.
+fn admit(
+    core: &mut Core,
+    now: Instant,
+    part: &Bytes,
+    sender: &PublicKey,
+) -> Result<(Envelope, u16), Refusal> {
+    let envelope = Envelope::decode(part).map_err(|_| Refusal::BadEnvelope)?;
+    let head = envelope.head();
+    is_in_time(core, now, head)?;
+    is_of_its_kind(&envelope)?;
+    if !core.keeps(&head.key()) {
+        core.stats.refused_not_near += 1;
+        return Err(Refusal::NotResponsible);
     }
-    core.stats.refused_not_near += 1;
-    Err(Refusal::NotResponsible)
+    let writers_max = core.admit_writer(now, head, sender)?;
+    if !core.is_genuine(head) {
+        return Err(Refusal::BadEnvelope);
+    }
+    Ok((envelope, writers_max))
 }
 
-/// Checks whether an envelope that a writer's node sends may be merged.
-pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envelope, Refusal> {
-    let envelope = Envelope::decode(part).map_err(|_| Refusal::BadEnvelope)?;
+/// Whether the life and the dots of an envelope are those of a record of now.
+fn is_in_time(core: &Core, now: Instant, head: &SignedHead) -> Result<(), Refusal> {
     let wall = core.wall(now);
-    let head = envelope.head();
     if is_future_dated(head, wall) {
         return Err(Refusal::Ahead);
     }
     if !is_alive(&core.config, head, wall) {
         return Err(Refusal::Life);
     }
+    Ok(())
+}
+
+/// Whether an envelope has what its kind and space allow.
+fn is_of_its_kind(envelope: &Envelope) -> Result<(), Refusal> {
+    let head = envelope.head();
     // What one writer may keep is a limit of ingress: the record that has more is merged all the same.
     let is_share = head.kind().is_shared();
     if is_share && (head.values().len() > 1 || head.payload_len() > SHARE_BYTES_MAX) {
         return Err(Refusal::BadEnvelope);
     }
     let is_list = matches!(head.space(), Space::Writers(_));
-    if is_list && !head.is_tombstone() && TeamList::of(&envelope).is_none() {
+    if is_list && !head.is_tombstone() && TeamList::of(envelope).is_none() {
         return Err(Refusal::BadEnvelope);
     }
-    if !core.is_genuine(head) {
-        return Err(Refusal::BadEnvelope);
-    }
-    Ok(envelope)
+    Ok(())
 }
 
 /// The answer to a lookup: the record if it fits beside [`CONTACTS_MIN`] contacts, then contacts. The

@@ -17,6 +17,7 @@ pub(crate) fn envelopes(reply: StorageReply) -> Result<Vec<Envelope>, StorageFai
         | StorageReply::OwnHeads { .. }
         | StorageReply::Fingerprints(_)
         | StorageReply::Indexed { .. }
+        | StorageReply::Certificates { .. }
         | StorageReply::Kept
         | StorageReply::Expired { .. }
         | StorageReply::Removed => Err(StorageFailure::Stopped),
@@ -43,6 +44,7 @@ pub(crate) fn outcome(reply: &StorageReply) -> StoreOutcome {
         | StorageReply::OwnHeads { .. }
         | StorageReply::Fingerprints(_)
         | StorageReply::Indexed { .. }
+        | StorageReply::Certificates { .. }
         | StorageReply::Kept
         | StorageReply::Expired { .. }
         | StorageReply::Removed => StoreOutcome::Refused(Refusal::Stopped),

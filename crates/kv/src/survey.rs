@@ -4,24 +4,35 @@
 //! A read, a write and an inspection begin alike. They differ in the part of the record that they ask
 //! for, and in the answers that are enough; the operation decides that after each event.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use potluck_base::{Instant, Key, NodeId, Peer};
+use bytes::Bytes;
+use potluck_base::{Instant, Key, NodeId, Peer, UnixMillis};
 use potluck_record::{
-    Envelope, Place, State, StateDigest, StorageFailure, StorageOp, StorageReply,
+    CertificateHash, Envelope, HasHead, Place, State, StateDigest, StorageFailure, StorageOp,
+    StorageReply,
 };
 use potluck_wire::{Loaded, RecordAnswer};
 
-use crate::answer::{self, Part};
+use crate::answer::{self, Part, ReplicaAnswer};
+use crate::claims::Claimants;
 use crate::command::CommandId;
-use crate::core::{Core, OpPurpose};
-use crate::paged_fetch::PagedFetches;
+use crate::core::{AskPurpose, Core, OpPurpose};
+use crate::doors;
+use crate::event::Delivery;
+use crate::paged_fetch::{FetchedState, PagedFetches};
 use crate::storage;
 
-/// Replicas that must hold a future-dated envelope before this node concludes that its own clock is
-/// behind: honest replicas refuse such envelopes, and a single one may lie. A higher number
-/// tolerates more liars and notices a wrong clock less often.
-pub(crate) const FUTURE_DATED_QUORUM: u16 = 2;
+/// Fewest replicas that must hold a future-dated envelope before this node concludes that its own clock is
+/// behind: honest replicas refuse such envelopes, and one may lie. Most of those that answered must hold one,
+/// too.
+const FUTURE_DATED_QUORUM: u16 = 2;
+
+/// How far the clocks of nodes that are set differ, at most. What is dated further ahead, several nodes must
+/// hold. Raising it lets one node date writes further ahead. A guess.
+const CLOCK_DIFFERENCE: Duration = Duration::from_secs(10);
 
 /// The part of each answer that a survey keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +95,14 @@ pub(crate) struct Answer<E> {
     pub(crate) state: Option<State<E>>,
 }
 
+/// An answer whose writers' certificates were asked for.
+#[derive(Debug, Clone)]
+struct Awaiting {
+    from: Peer,
+    parts: Vec<Bytes>,
+    hashes: Vec<CertificateHash>,
+}
+
 /// One survey under way; `E` is the part of the record that it asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Survey<E> {
@@ -99,6 +118,12 @@ pub(crate) struct Survey<E> {
     fetches: PagedFetches,
     answers: BTreeMap<NodeId, Answer<E>>,
     state: State<E>,
+    /// Answers that wait for certificates of their writers, which were asked for.
+    awaiting: BTreeMap<NodeId, Awaiting>,
+    /// Envelopes of writers that were put out, with the first node that holds each.
+    doubtful: BTreeMap<[u8; 32], NodeId>,
+    /// Envelopes that reach ahead of this node's clock, with the nodes that hold each.
+    ahead: BTreeMap<[u8; 32], Claimants>,
     future_dated: u16,
     own_future_dated: bool,
 }
@@ -124,6 +149,9 @@ impl<E: Part> Survey<E> {
             fetches: PagedFetches::new(id, key),
             answers: BTreeMap::new(),
             state: State::new(),
+            awaiting: BTreeMap::new(),
+            doubtful: BTreeMap::new(),
+            ahead: BTreeMap::new(),
             future_dated: 0,
             own_future_dated: false,
         }
@@ -143,9 +171,10 @@ impl<E: Part> Survey<E> {
         &self.answers
     }
 
-    /// Nodes that hold a future-dated envelope, by this node's clock.
-    pub(crate) const fn future_dated(&self) -> u16 {
-        self.future_dated
+    /// Whether most nodes hold a future-dated envelope, by this node's clock, so that the clock is behind.
+    pub(crate) fn shows_clock_behind(&self, core: &Core) -> bool {
+        let answered = self.is_over().then_some(self.answers.len());
+        self.future_dated >= core.clock_witnesses(answered, FUTURE_DATED_QUORUM)
     }
 
     /// Whether other nodes hold a future-dated envelope of this node's own.
@@ -153,9 +182,35 @@ impl<E: Part> Survey<E> {
         self.own_future_dated
     }
 
-    /// Nodes that claimed a state which could not be fetched.
-    pub(crate) const fn unread(&self) -> usize {
-        self.fetches.unread()
+    /// Whether a state that nodes claim and that could not be fetched may matter beside `answers` that were
+    /// read. A few such claims are outvoted: a write is acknowledged by most of the replicas, so some of those
+    /// that were read would have it.
+    pub(crate) fn is_unread(&self, core: &mut Core, answers: u16) -> bool {
+        let unread = self.fetches.unread();
+        if unread == 0 {
+            return false;
+        }
+        let all = usize::from(answers) + unread;
+        let outvoted = core.may_lie(unread) && unread * 2 < all;
+        core.stats.claims_outvoted += if outvoted { unread as u64 } else { 0 };
+        !outvoted
+    }
+
+    /// The merged state without heads that few nodes hold and that reach ahead of this node's clock, by their
+    /// dots or what they cover: a write that continues from such a head would be dated ahead, too, and in the
+    /// end be refused.
+    pub(crate) fn believed(&self, core: &mut Core) -> Cow<'_, State<E>> {
+        let least = core.believed_from(self.answers.len(), 1);
+        let few = |one: &E| {
+            let holders = self.ahead.get(one.signed_head().digest());
+            holders.is_some_and(|holders| holders.len() < least)
+        };
+        let outvoted = self.state.iter().filter(|one| few(one)).count();
+        if outvoted == 0 {
+            return Cow::Borrowed(&self.state);
+        }
+        core.stats.claims_outvoted += outvoted as u64;
+        Cow::Owned(self.state.iter().filter(|one| !few(one)).cloned().collect())
     }
 
     /// Whether a store of this node is still being loaded.
@@ -165,7 +220,7 @@ impl<E: Part> Survey<E> {
 
     /// Whether a state that a node claims is still being fetched.
     pub(crate) fn is_fetching(&self) -> bool {
-        self.fetches.is_waiting()
+        self.fetches.is_waiting() || !self.awaiting.is_empty()
     }
 
     /// The closest nodes that answered, closest first; `None` while the lookup is under way.
@@ -220,6 +275,9 @@ impl<E: Part> Survey<E> {
             SurveyEvent::Deadline => {
                 core.stop_lookup(self.id);
                 self.fetches.abandon();
+                for (_, awaiting) in std::mem::take(&mut self.awaiting) {
+                    self.read(core, now, &awaiting);
+                }
                 self.expired = true;
                 self.closest.get_or_insert_default();
             }
@@ -234,25 +292,72 @@ impl<E: Part> Survey<E> {
             let answer = Answer { peer: from, digest: record.digest, state: None };
             self.answers.insert(from.id, answer);
         } else if record.complete {
-            let wall = core.wall(now);
-            if let Some(held) = answer::read(core, wall, &self.key, &record.parts) {
-                self.future_dated += u16::from(held.future_dated);
-                self.own_future_dated |= held.own_future_dated;
-                self.take(&[from], held.state);
+            let hashes = core.lacking::<E>(&record.parts);
+            let awaiting = Awaiting { from, parts: record.parts.clone(), hashes };
+            if awaiting.hashes.is_empty() {
+                return self.read(core, now, &awaiting);
             }
+            let purpose = AskPurpose::Load(self.id, from.id);
+            core.ask(from, doors::ask_for(awaiting.hashes.clone()), Delivery::Fitting, purpose);
+            self.awaiting.insert(from.id, awaiting);
         } else {
             self.fetches.start(core, from, record.digest);
         }
     }
 
-    fn on_page(&mut self, core: &mut Core, now: Instant, from: NodeId, page: Option<Loaded>) {
+    /// Reads a complete answer.
+    fn read(&mut self, core: &mut Core, now: Instant, answer: &Awaiting) {
         let wall = core.wall(now);
-        if let Some(fetched) = self.fetches.on_loaded(core, wall, from, page) {
-            self.future_dated +=
-                u16::from(fetched.held.future_dated) * fetched.holders.len() as u16;
-            self.own_future_dated |= fetched.held.own_future_dated;
-            let held = fetched.held.state.iter().cloned().map(E::of).collect();
-            self.take(&fetched.holders, held);
+        if let Some(held) = answer::read(core, wall, &self.key, &answer.parts) {
+            self.future_dated += u16::from(held.future_dated);
+            self.own_future_dated |= held.own_future_dated;
+            self.take_answer(wall, &[answer.from], held);
+        }
+    }
+
+    fn on_page(&mut self, core: &mut Core, now: Instant, from: NodeId, page: Option<Loaded>) {
+        if let Some(answer) = self.awaiting.remove(&from) {
+            let certificates = page.unwrap_or_default().certificates;
+            core.learn(&certificates, answer.hashes.iter().copied());
+            return self.read(core, now, &answer);
+        }
+        let wall = core.wall(now);
+        if let Some(FetchedState { holders, held }) = self.fetches.on_loaded(core, wall, from, page)
+        {
+            self.future_dated += u16::from(held.future_dated) * holders.len() as u16;
+            self.own_future_dated |= held.own_future_dated;
+            let ReplicaAnswer { state, doubtful, future_dated, own_future_dated } = held;
+            let state = state.iter().cloned().map(E::of).collect();
+            let doubtful = doubtful.into_iter().map(E::of).collect();
+            let held = ReplicaAnswer { state, doubtful, future_dated, own_future_dated };
+            self.take_answer(wall, &holders, held);
+        }
+    }
+
+    /// Takes what these nodes hold. An envelope of a writer that was put out counts if two of the nodes that
+    /// were asked hold it.
+    fn take_answer(&mut self, wall: UnixMillis, holders: &[Peer], held: ReplicaAnswer<E>) {
+        let digest = held.digest();
+        let latest = wall.plus(CLOCK_DIFFERENCE);
+        for head in held.state.iter().map(HasHead::signed_head) {
+            if head.dot().max(head.context().highest()).millis() > latest {
+                let claimants = self.ahead.entry(*head.digest()).or_default();
+                holders.iter().for_each(|holder| claimants.add(holder.id));
+            }
+        }
+        for envelope in held.doubtful {
+            let name = *envelope.signed_head().digest();
+            for holder in holders {
+                if *self.doubtful.entry(name).or_insert(holder.id) != holder.id {
+                    self.state.merge(envelope.clone());
+                }
+            }
+        }
+        self.take(holders, held.state);
+        for peer in holders {
+            if let Some(answer) = self.answers.get_mut(&peer.id) {
+                answer.digest = digest;
+            }
         }
     }
 

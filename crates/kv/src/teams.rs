@@ -55,9 +55,17 @@ struct Known {
 /// A store request that waits for a list.
 #[derive(Debug, Clone)]
 pub(crate) struct Deferred {
-    pub(crate) serve: ServeId,
-    pub(crate) parts: Vec<Bytes>,
+    pub(crate) ask: StoreAsk,
     pub(crate) team: TeamId,
+}
+
+/// A request to store envelopes.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreAsk {
+    pub(crate) serve: ServeId,
+    /// The key of the node that sent it.
+    pub(crate) sender: PublicKey,
+    pub(crate) parts: Vec<Bytes>,
 }
 
 /// The lists that this node knows, and those that it wants to read.
@@ -189,7 +197,7 @@ pub(crate) enum Waiting {
     /// A write of this node.
     Write(CommandId, Box<Work>),
     /// A store request of another node.
-    Store(ServeId, Vec<Bytes>),
+    Store(StoreAsk),
 }
 
 /// The reads of lists under way, and what waits for them.

@@ -30,7 +30,6 @@ use potluck_gossip::members;
 use potluck_gossip::search::Input as Search;
 use potluck_kv::Kv;
 use potluck_link::Link;
-use potluck_record::CertificateHash;
 use potluck_swarm::Swarm;
 
 use crate::cached::Cached;
@@ -279,10 +278,9 @@ impl Machine for Node {
             Input::Renew { contacts } => self.on_renew(now, &contacts),
             Input::Certificate { certificate } => {
                 self.link.set_certificate(certificate.clone());
-                let name = CertificateHash::of(&certificate);
-                self.kv.handle(now, potluck_kv::Input::Certificate(name));
                 let shown = potluck_gossip::TopicsInput::Certificate(certificate.clone());
                 self.gossip.topics.handle(now, shown);
+                self.kv.handle(now, potluck_kv::Input::Certificate(certificate.clone()));
                 self.gossip.members.handle(now, members::Input::Certificate(certificate));
             }
             Input::WallClock { now: wall } => {

@@ -4,11 +4,12 @@
 //! **Invariant:** an answer to a merge or removal means that it is durable. The code that executes the
 //! operations commits first and answers then.
 
+use bytes::Bytes;
 use potluck_base::{Key, PublicKey, UnixMillis};
 
 use crate::{
-    Envelope, EnvelopeId, Fingerprint, Merged, Name, NamedState, NamesQuery, Prefix, SignedHead,
-    StateDigest,
+    CertificateHash, Envelope, EnvelopeId, Fingerprint, Merged, Name, NamedState, NamesQuery,
+    Prefix, SignedHead, StateDigest,
 };
 
 /// Which of the core's requests an answer belongs to.
@@ -140,6 +141,20 @@ pub enum StorageOp {
         /// Most envelopes to drop in one go.
         limit: u32,
     },
+    /// Keeps certificates of writers under their hashes, and drops others.
+    KeepCertificates {
+        /// Signed bytes.
+        keep: Vec<Bytes>,
+        /// Those to be dropped.
+        drop: Vec<CertificateHash>,
+    },
+    /// One page of the certificates that are kept, in the order of their hashes.
+    ScanCertificates {
+        /// Only those behind this one.
+        after: Option<CertificateHash>,
+        /// Most to return.
+        limit: u32,
+    },
     /// Drops a key's envelopes: handed over, or evicted for room.
     Remove {
         /// The key.
@@ -220,6 +235,13 @@ pub enum StorageReply {
     Indexed {
         /// Whether some are left: ask again. Until then fingerprints are added up key by key.
         more: bool,
+    },
+    /// One page of certificates; none where some were to be kept, which are durable now.
+    Certificates {
+        /// Their signed bytes.
+        certificates: Vec<Bytes>,
+        /// The last one that was read, if there are more.
+        next: Option<CertificateHash>,
     },
     /// Expired envelopes are gone.
     Expired {

@@ -102,6 +102,7 @@ impl Disk {
                 StorageOp::Load { .. }
                     | StorageOp::Scan { .. }
                     | StorageOp::ScanOwn { .. }
+                    | StorageOp::ScanCertificates { .. }
                     | StorageOp::Fingerprint { .. }
                     | StorageOp::Fingerprints { .. }
                     | StorageOp::Entries { .. }

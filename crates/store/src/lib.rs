@@ -18,7 +18,8 @@
 //!
 //! | row | value |
 //! |---|---|
-//! | `c`, `f` | reserved: certificates of writers by their hash, an index of fingerprints |
+//! | `c` hash (16) | the signed certificate of a writer |
+//! | `f` | reserved: an index of fingerprints |
 //! | `h` key | summary of a key held as replica: digest (16), writers (u16), flags (1: internal), bytes (u64) |
 //! | `m` name | `format` (u32), `network` (32 bytes), `names` (that `n` is complete), `ledger` (counters and the first expiry) |
 //! | `n` space (1: own, with the owner's key, 2: commons) name | nothing: the names held as replica, in order |
@@ -34,6 +35,7 @@
 
 mod backend;
 pub mod blobs;
+mod certificates;
 mod config;
 mod disk;
 mod engine_files;

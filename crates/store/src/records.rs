@@ -14,6 +14,7 @@ use potluck_record::{
 };
 
 use crate::backend::Backend;
+use crate::certificates;
 use crate::expiry::expire;
 use crate::fingerprints::{entries, fingerprint};
 use crate::ledger::Ledger;
@@ -65,6 +66,10 @@ pub(crate) fn execute<B: Backend>(
         }
         // Carried out by the store after the commit; here is nothing to change.
         StorageOp::Index { .. } => Ok(StorageReply::Indexed { more: true }),
+        StorageOp::KeepCertificates { keep, drop } => Ok(certificates::keep(txn, keep, drop)),
+        StorageOp::ScanCertificates { after, limit } => {
+            certificates::scan(txn, after.as_ref(), *limit)
+        }
         StorageOp::Drop { key, digest } => drop_copy(txn, key, digest),
         StorageOp::Expire { now, limit } => expire(txn, *now, *limit),
         StorageOp::Remove { key, place } => remove(txn, key, *place),

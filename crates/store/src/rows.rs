@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use potluck_base::{Key, PublicKey, UnixMillis};
-use potluck_record::{Envelope, Place, SignedHead, Space, StateDigest};
+use potluck_record::{CertificateHash, Envelope, Place, SignedHead, Space, StateDigest};
 
+const TAG_CERTIFICATE: u8 = b'c';
 const TAG_SUMMARY: u8 = b'h';
 const TAG_META: u8 = b'm';
 const TAG_NAME: u8 = b'n';
@@ -83,6 +84,24 @@ pub(crate) fn envelope_rows(place: Place, key: &Key) -> RangeInclusive<Vec<u8>> 
 /// The first and last row of all summaries.
 pub(crate) fn summary_rows() -> RangeInclusive<Vec<u8>> {
     summary_row(&Key::from_bytes([0; 32]))..=summary_row(&Key::from_bytes([0xff; 32]))
+}
+
+/// The row of a certificate.
+pub(crate) fn certificate_row(hash: &CertificateHash) -> Vec<u8> {
+    [&[TAG_CERTIFICATE], hash.0.as_slice()].concat()
+}
+
+/// The rows of the certificates from `from` on.
+pub(crate) fn certificate_rows(from: Option<&CertificateHash>) -> RangeInclusive<Vec<u8>> {
+    let first = from.copied().unwrap_or(CertificateHash([0; 16]));
+    certificate_row(&first)..=certificate_row(&CertificateHash([0xff; 16]))
+}
+
+/// The hash in a certificate's row.
+pub(crate) fn certificate_hash(row: &[u8]) -> Option<CertificateHash> {
+    let (&[tag], rest) = row.split_first_chunk::<1>()?;
+    (tag == TAG_CERTIFICATE).then_some(())?;
+    Some(CertificateHash(rest.try_into().ok()?))
 }
 
 /// Whether rows with this tag are envelopes or are made from them.

@@ -72,6 +72,10 @@ impl Model {
                 self.replica.remove(key);
                 StorageReply::Removed
             }
+            // They have tests of their own: no operation on records touches them.
+            StorageOp::KeepCertificates { .. } | StorageOp::ScanCertificates { .. } => {
+                StorageReply::Certificates { certificates: Vec::new(), next: None }
+            }
             StorageOp::ScanOwn { from, limit } => self.scan_own(from, *limit as usize),
             StorageOp::Names { query, now } => self.names(query, *now),
             StorageOp::Expire { now, limit } => self.expire(*now, *limit as usize),

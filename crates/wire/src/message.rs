@@ -487,6 +487,10 @@ pub enum Refusal {
     #[n(21)]
     #[error("the writer is not on the team's list")]
     NotWriter,
+    /// The refuser does not know the certificate that the envelope names; send it along.
+    #[n(22)]
+    #[error("the writer's certificate is not known")]
+    CertificateNeeded,
 }
 
 type Wrong = minicbor::decode::Error;

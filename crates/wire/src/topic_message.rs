@@ -196,7 +196,9 @@ mod tests {
             assert_eq!((&read, read.verify(&network, topic)), (&message, Ok(())));
             assert_eq!(SignedMessage::shown_in(&bytes), Some(Bytes::from(vec![7; length])));
             let cut = bytes.slice(..bytes.len() - 1);
-            assert!(SignedMessage::decode(&cut).is_err() && SignedMessage::shown_in(&cut).is_none());
+            assert!(
+                SignedMessage::decode(&cut).is_err() && SignedMessage::shown_in(&cut).is_none()
+            );
         }
         assert_eq!(SignedMessage::shown_in(&message.encode()), None);
         let longer = message.encode_shown(&[7; CERTIFICATE_BYTES_MAX + 1]);

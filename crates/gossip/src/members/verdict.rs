@@ -362,6 +362,12 @@ impl Members {
         members.map(|member| member.peer.contact.public_key).collect()
     }
 
+    /// The certificate in the record of a known member.
+    #[must_use]
+    pub fn certificate_of(&self, member: &PublicKey) -> Option<Bytes> {
+        MemberRecord::read(&self.table.get(member)?.record).ok()?.certificate
+    }
+
     fn expel(&mut self, now: Instant, key: &PublicKey) {
         self.broadcasts.forget(key);
         let Some(contact) = self.table.get(key).map(|member| member.peer.contact) else { return };

@@ -135,7 +135,12 @@ impl Door {
     }
 
     /// The bytes of a message of this node, with its certificate if that is due.
-    pub(super) fn encode(&mut self, now: Instant, topic: TopicId, message: &SignedMessage) -> Bytes {
+    pub(super) fn encode(
+        &mut self,
+        now: Instant,
+        topic: TopicId,
+        message: &SignedMessage,
+    ) -> Bytes {
         let Some(own) = &self.own else { return message.encode() };
         self.shown.retain(|_, at| now.since(*at) < SHOWN_EVERY);
         // A node is in few topics at a time, which bounds the map.

@@ -30,7 +30,8 @@ impl Kv {
             OpPurpose::PutReplica(id) => {
                 self.with_put(now, id, |put, core| put.on_replica_merged(core, now, &reply));
             }
-            OpPurpose::TakenBack => {}
+            OpPurpose::TakenBack | OpPurpose::CertificatesKept => {}
+            OpPurpose::CertificateScan => self.core.on_certificates(reply),
             OpPurpose::Serve(id, index) => {
                 if let Some(wanted) = self.serves.on_stored(&mut self.core, id, index, reply) {
                     self.pulls.add(&mut self.core, wanted);

@@ -1,6 +1,6 @@
 //! Reading the lists of teams for the writes, reads and store requests that need them.
 
-use potluck_base::Instant;
+use potluck_base::{Instant, Key};
 use potluck_record::TeamId;
 use potluck_wire::{Refusal, Response};
 
@@ -31,13 +31,13 @@ impl Kv {
 
     /// Queues the store requests that wait for a list, and begins to read the lists that are wanted.
     pub(super) fn read_teams(&mut self, now: Instant) {
-        for Deferred { serve, parts, team } in self.core.local.teams.take_deferred() {
+        for Deferred { ask, team } in self.core.local.teams.take_deferred() {
             if self.team_reads.has_room() {
-                self.team_reads.wait(team, Waiting::Store(serve, parts));
+                self.team_reads.wait(team, Waiting::Store(ask));
                 self.core.local.teams.want(team);
             } else {
                 self.core.stats.requests_busy += 1;
-                self.core.respond(serve, Response::refused(Refusal::Busy));
+                self.core.respond(ask.serve, Response::refused(Refusal::Busy));
             }
         }
         for team in self.core.local.teams.take_wanted() {
@@ -50,8 +50,20 @@ impl Kv {
     }
 
     fn read_team(&mut self, now: Instant, id: CommandId, team: TeamId) {
-        let key = team.list_key();
         self.core.stats.team_lists_read += 1;
+        self.read_for_itself(now, id, team.list_key());
+    }
+
+    /// Reads the keys under which other nodes claim to hold envelopes of this node that it did not sign.
+    pub(super) fn read_doubted(&mut self, now: Instant) {
+        while let Some(key) = self.core.take_doubted() {
+            let id = self.core.internal_command();
+            self.read_for_itself(now, id, key);
+        }
+    }
+
+    /// Begins a read whose reply is none of the application's.
+    fn read_for_itself(&mut self, now: Instant, id: CommandId, key: Key) {
         let read = SharedRead { key, quorum: None };
         let operation = if self.shared_reads.begins(read, id) {
             Operation::Get(Box::new(Get::start(
@@ -93,8 +105,8 @@ impl Kv {
         let me = self.core.identity.public_key();
         for waiting in self.team_reads.take(&team) {
             match waiting {
-                Waiting::Store(serve, parts) => {
-                    self.serves.store_in_team(&mut self.core, now, serve, &parts);
+                Waiting::Store(ask) => {
+                    self.serves.store_in_team(&mut self.core, now, ask);
                 }
                 Waiting::Write(id, work) => match self.core.local.teams.last_word(&team, &me) {
                     Verdict::Admitted => self.begin_write(now, id, *work),

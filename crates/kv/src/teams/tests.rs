@@ -84,7 +84,9 @@ fn what_waits_has_a_limit() {
     let team = TeamId::from_bytes([1; 32]);
     for number in 0..STORES_WAITING_MAX as u64 {
         assert!(reads.has_room());
-        reads.wait(team, Waiting::Store(ServeId(number), Vec::new()));
+        let sender = PublicKey::from_bytes([1; 32]);
+        let ask = StoreAsk { serve: ServeId(number), sender, parts: Vec::new() };
+        reads.wait(team, Waiting::Store(ask));
     }
     assert!(!reads.has_room());
     assert_eq!(reads.begin(team, || CommandId(1)), Begin::New(CommandId(1)));

@@ -17,4 +17,5 @@ mod timers;
 mod turns;
 mod watches;
 mod words;
+mod writers;
 mod writes;

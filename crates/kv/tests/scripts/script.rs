@@ -157,7 +157,10 @@ impl Script {
         while let Some(output) = self.kv.poll_output() {
             // The renewal reads the own records beside every script; its own tests are in the crate.
             match output {
-                Output::Storage { op: StorageOp::ScanOwn { .. }, .. } => {}
+                Output::Storage {
+                    op: StorageOp::ScanOwn { .. } | StorageOp::ScanCertificates { .. },
+                    ..
+                } => {}
                 Output::Checked { signatures, bad, .. } => self.bills.push((signatures, bad)),
                 output => did.push(self.told(output)),
             }
@@ -334,6 +337,10 @@ impl Script {
             StorageOp::Scan { .. } => "scan".to_owned(),
             StorageOp::ScanOwn { .. } => "scan own".to_owned(),
             StorageOp::Expire { .. } => "expire".to_owned(),
+            StorageOp::ScanCertificates { .. } => "scan certificates".to_owned(),
+            StorageOp::KeepCertificates { keep, drop } => {
+                format!("keep {} certificates, drop {}", keep.len(), drop.len())
+            }
             StorageOp::Names { query, .. } => {
                 format!("names of {:?} behind {:?}", query.prefix, query.after)
             }

@@ -30,9 +30,14 @@ pub(crate) fn texts(envelope: &Envelope) -> String {
 
 pub(crate) fn request_text(request: &Request) -> String {
     match request {
-        Request::Store { envelopes, .. } => {
+        Request::Store { envelopes, certificates } => {
             let decoded = envelopes.iter().map(|part| Envelope::decode(part).expect("an envelope"));
-            format!("to store {}", decoded.map(|it| texts(&it)).collect::<Vec<_>>().join(" and "))
+            let texts = decoded.map(|it| texts(&it)).collect::<Vec<_>>().join(" and ");
+            let with = if certificates.is_empty() { "" } else { " with certificates" };
+            format!("to store {texts}{with}")
+        }
+        Request::Load(load) if load.keys.is_empty() => {
+            format!("for {} certificates", load.certificates.len())
         }
         Request::Load(load) => match load.after {
             None => "for a page".to_owned(),
@@ -64,6 +69,9 @@ pub(crate) fn response_text(response: &Response) -> String {
             None => "no record".to_owned(),
             Some(record) => format!("{} parts, {}", record.parts.len(), record.complete),
         },
+        Response::Loaded(page) if !page.certificates.is_empty() => {
+            format!("{} certificates", page.certificates.len())
+        }
         Response::Loaded(page) => {
             format!("{} envelopes, {} keys", page.envelopes.len(), page.keys_done)
         }

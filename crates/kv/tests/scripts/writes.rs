@@ -10,8 +10,8 @@ use potluck_wire::{Response, StoreOutcome};
 use crate::samples::{MINUTE, config, dated, digest, envelope, put, superseding, value};
 use crate::script::{
     Given::{
-        Answers, Claims, Ends, EndsWithout, Fails, Finds, Loads, Merges, Other, Page, Put as Puts,
-        Silent, Stores, Unknowing, Until,
+        Answers, Claims, Ends, EndsWithout, Fails, Finds, Loads, LoadsSigned, Merges, Other, Page,
+        Put as Puts, Silent, Stores, Unknowing, Until,
     },
     Script, TestStep, step,
 };
@@ -330,12 +330,29 @@ fn an_envelope_under_its_key_that_this_process_did_not_sign_ends_all_writes() {
     script.play(until_stored(put()));
     let foreign = EnvelopeId { dot: value(0, "theirs").head().dot(), digest: [7; 16] };
     script.play([
-        step("one keeps another one", Answers(1, older(foreign)), &["foreign write"]),
+        step(
+            "one says that it keeps another one, so the key is read",
+            Answers(1, older(foreign)),
+            &["load replica", "load own", "look up 3 for get"],
+        ),
         step("one stores it", Stores(2), NONE),
-        step("one more keeps it", Answers(3, older(foreign)), &[&lost(1)]),
+        step("one more says so", Answers(3, older(foreign)), &["foreign write", &lost(1)]),
         step("none is begun any more", Puts(2, put()), &[&lost(2)]),
     ]);
-    assert_eq!(script.kv.stats().foreign_writes, 2);
+    assert_eq!(script.kv.stats().foreign_writes, 1);
+    // What one says is proven if the read finds the envelope.
+    let mut script = Script::client();
+    script.play(until_stored(put()));
+    script.give(Answers(1, older(foreign)));
+    script.give(Loads(Place::Replica, vec![]));
+    script.give(LoadsSigned);
+    let found = vec![dated(0, "theirs", Duration::from_secs(1))];
+    script.give(Finds(1, found.clone()));
+    script.play([step(
+        "two replicas show it",
+        Finds(2, found),
+        &["stop looking", "foreign write"],
+    )]);
     // One that this process signed carries the write, or supersedes it.
     let mut script = Script::client();
     script.play(until_stored(put()));

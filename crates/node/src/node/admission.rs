@@ -9,7 +9,6 @@ use bytes::Bytes;
 use potluck_base::{Contact, Instant, Machine as _, PublicKey, UnixMillis};
 use potluck_gossip::{TopicsInput, members};
 use potluck_link::{Gatekeeper, RequestOptions, RevocationError};
-use potluck_record::CertificateHash;
 use potluck_wire::{Enroll, MemberRequest, Refusal, Request, Response, Revocation, Revoked};
 
 use super::pending::{Asker, Delivery};
@@ -46,9 +45,9 @@ impl Node {
     pub fn with_gatekeeper(mut self, gatekeeper: Gatekeeper) -> Self {
         let own = gatekeeper.certificate().cloned();
         let authority = *gatekeeper.authority();
+        self.kv.handle(Instant::ZERO, potluck_kv::Input::Authority(authority));
         if let Some(own) = &own {
-            let name = CertificateHash::of(own);
-            self.kv.handle(Instant::ZERO, potluck_kv::Input::Certificate(name));
+            self.kv.handle(Instant::ZERO, potluck_kv::Input::Certificate(own.clone()));
         }
         self.gossip.members.require_certificates(authority, own.clone());
         self.gossip.topics.require_certificates(authority, own);
@@ -70,6 +69,7 @@ impl Node {
         if let Ok(revocation) = Revocation::read(&bytes, authority, &self.network) {
             let subject = revocation.subject;
             self.gossip.topics.handle(now, TopicsInput::Revoked(subject));
+            self.kv.handle(now, potluck_kv::Input::Revoked(revocation.subject));
             let input = members::Input::Revoked { revocation, bytes, spread };
             self.gossip.members.handle(now, input);
         }
@@ -156,6 +156,18 @@ impl Node {
         };
         // No answer is awaited: messages of an expelled node are dropped.
         let _ = self.ask(now, Asker::Notice, contact, &request, Delivery::Datagram(options));
+    }
+
+    /// Tells the record store of the certificate in a member's record, so that it knows the writer before the
+    /// member writes.
+    pub(super) fn tell_of_writer(&mut self, now: Instant, member: &PublicKey) {
+        if self.link.gatekeeper().is_none() {
+            return;
+        }
+        if let Some(certificate) = self.gossip.members.certificate_of(member) {
+            let member = *member;
+            self.kv.handle(now, potluck_kv::Input::MemberCertificate { member, certificate });
+        }
     }
 
     pub(super) fn on_revoke(&mut self, now: Instant, id: CommandId, bytes: &[u8]) {

@@ -249,6 +249,7 @@ impl Node {
 
     fn on_member_event(&mut self, now: Instant, event: MemberEvent) {
         if matches!(event.change, Change::Joined | Change::Returned) {
+            self.tell_of_writer(now, &event.peer.contact.public_key);
             self.kv.handle(now, potluck_kv::Input::PeerUp(event.peer));
         }
         self.outbox.push_back(Output::Event(Event::Member(event)));

@@ -570,5 +570,6 @@ fn the_bytes_of_each_response_about_files_are_frozen() {
         (Response::refused(Refusal::Unshared), "0282058113".to_owned()),
         (Response::refused(Refusal::Unreadable), "0282058114".to_owned()),
         (Response::refused(Refusal::NotWriter), "0282058115".to_owned()),
+        (Response::refused(Refusal::CertificateNeeded), "0282058116".to_owned()),
     ]);
 }

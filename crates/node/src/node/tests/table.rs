@@ -342,6 +342,9 @@ fn apply(records: &mut BTreeMap<(Place, Key), State<Envelope>>, op: StorageOp) -
             StorageReply::Scanned { entries, more }
         }
         StorageOp::ScanOwn { .. } => StorageReply::OwnHeads { heads: Vec::new(), next: None },
+        StorageOp::KeepCertificates { .. } | StorageOp::ScanCertificates { .. } => {
+            StorageReply::Certificates { certificates: Vec::new(), next: None }
+        }
         StorageOp::Expire { .. } => StorageReply::Expired { dropped: 0, more: false },
         StorageOp::TakeBack { key, envelope, previous, place, .. } => {
             let state = records.entry((place, key)).or_default();
