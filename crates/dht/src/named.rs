@@ -194,7 +194,7 @@ mod tests {
             named.on_silence(now, address);
             let begin = now;
             while named.admit(now, peers.clone(), |_| false).is_empty() {
-                now = now + Duration::from_secs(1);
+                now += Duration::from_secs(1);
             }
             pauses.push(now.since(begin).as_secs());
         }

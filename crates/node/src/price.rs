@@ -335,7 +335,7 @@ mod tests {
         let mut prices = Prices::new(true);
         let mut now = Instant::from_micros(1_000_000);
         for _ in 0..20 {
-            now = now + STRIKE_LIFE;
+            now += STRIKE_LIFE;
             assert!(!prices.strike(now, &peer(1)), "one a minute is forgotten");
         }
         assert!(!prices.strike(now, &peer(1)) && prices.strike(now, &peer(1)));

@@ -183,7 +183,7 @@ fn requests_to_a_bystander(defended: bool, lookups: u64) -> usize {
     let mut invented = peers(10, 17 * lookups as usize).into_iter();
     let mut requests = 0;
     for number in 0..lookups {
-        now = now + Duration::from_millis(100);
+        now += Duration::from_millis(100);
         let id = LookupId::records(number);
         let (target, want) = (Key::from_bytes([number as u8; 32]), Want::Nothing);
         dht.handle(now, Input::Lookup { id, target, want, goal: 16, why: "test", waits: false });

@@ -156,7 +156,7 @@ fn a_peer_that_calls_without_end_is_refused_and_held_back() {
     assert!(*after >= Duration::from_millis(50), "{after:?}");
     assert_eq!(called.node.stats().price.over_budget, 100 - served as u64);
     // It pays off its debt, and is served again.
-    called.now = called.now + Duration::from_secs(5);
+    called.now += Duration::from_secs(5);
     assert_eq!(called.call(&Request::Ping).0, Fate::Answered(Response::Pong));
     let mut called = Called::new(false);
     let fates = (0..100).map(|number| called.call(&offer(number)).0);
