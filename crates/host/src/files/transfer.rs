@@ -79,7 +79,7 @@ impl Files {
                 Err(FetchError::Unreadable) => return TransferEnd::Gone(Gone::Unreadable),
                 Err(FetchError::Busy) => return TransferEnd::Busy,
                 Err(FetchError::TooLarge | FetchError::WrongLength) => {
-                    tracing::warn!(peer = %wanted.from, granule, "a frame has a wrong length");
+                    tracing::warn!(code = "files.wrongLength", peer = %wanted.from, granule, "a frame has a wrong length");
                     return TransferEnd::Corrupt;
                 }
                 Err(error) => {
