@@ -104,7 +104,8 @@ pub struct Scenario {
 impl Scenario {
     /// Whether its nodes send files to each other in streams.
     fn has_streams(&self) -> bool {
-        ["files", "files-clean", "nat", "drip", "wrong-size", "eclipse"].contains(&self.name)
+        let all = ["files", "files-clean", "slow-sources", "nat", "drip", "wrong-size", "eclipse"];
+        all.contains(&self.name)
     }
 
     /// Whether it shows how nodes join, or how certificates let them in.

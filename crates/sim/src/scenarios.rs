@@ -37,6 +37,7 @@ mod settings;
 mod sick_disks;
 mod silence;
 mod sleep;
+mod slow_sources;
 mod turns;
 mod watch;
 
@@ -88,6 +89,7 @@ pub const ALL: &[Scenario] = &[
     sleep::SLEEP,
     files::FILES,
     files::FILES_CLEAN,
+    slow_sources::SLOW_SOURCES,
     nat::NAT,
     concurrent_writers::CONCURRENT_WRITERS,
     read_storm::READ_STORM,

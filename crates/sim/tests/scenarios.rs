@@ -55,6 +55,11 @@ fn records_outlive_the_nodes_that_came_and_went() {
 }
 
 #[test]
+fn nodes_that_drip_do_not_hold_up_fetches() {
+    passes("slow-sources", 24, &[1, 2]);
+}
+
+#[test]
 fn nodes_that_leave_in_order_lose_nothing() {
     passes("leave", 40, &[1, 2, 3]);
 }
