@@ -64,7 +64,7 @@ pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
 
 /// Bare `sim`.
 const BEGIN: &str = "\
-The simulator answers questions about networks before you build them. Begin with:
+The simulator answers questions about networks before they are built. Try:
   potluck sim scale --nodes 1000000   how lookups and tables grow (seconds)
   potluck sim loss                    how many replicas survive what
   potluck sim distribute              a server, or readers that share

@@ -58,7 +58,8 @@ fn within<T: PartialOrd + std::fmt::Display>(
 
 /// The model of churn of this name.
 fn churn(name: &str) -> Result<Churn, Wrong> {
-    let wrong = || Wrong(format!("--churn {name} is none of {}", Churn::NAMES.join(", ")));
+    let wrong =
+        || Wrong(format!("--churn {name} is unknown: it is one of {}", Churn::NAMES.join(", ")));
     Churn::named(name).ok_or_else(wrong)
 }
 

@@ -23,9 +23,9 @@ body{background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif;max
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin:2rem 0 .4rem}.verdict{font-size:1.15rem}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}\
 th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}\
-th:first-child,td:first-child,td.text{text-align:left}th{color:var(--soft);font-weight:600}\
+th:first-child,td:first-child,.text{text-align:left}th{color:var(--soft);font-weight:600}\
 .ok{color:var(--ok);font-weight:700}.bad{color:var(--bad);font-weight:700}.plots{display:grid;\
-grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:1.5rem}figure{margin:0;break-inside:avoid}\
+grid-template-columns:repeat(auto-fill,minmax(min(22rem,100%),1fr));gap:1.5rem}figure{margin:0;break-inside:avoid}\
 figcaption{font-weight:600}svg{width:100%;height:auto;display:block}svg text{font-size:11px;fill:var(--soft)}\
 .end{text-anchor:end}.mid{text-anchor:middle}.grid{stroke:var(--line);stroke-width:.6;fill:none}\
 .axis{stroke:var(--soft);fill:none}.legend{list-style:none;margin:.2rem 0;padding:0;font-size:.85rem;\
@@ -87,7 +87,7 @@ fn claims(out: &mut String, claims: &[Claim]) {
     }
     out.push_str(
         "<h2>Figures beside what they should be</h2>\n<table><tr><th>claim</th><th></th><th>measured</th>\
-         <th>range</th><th>should be</th><th>setting</th><th>source</th></tr>\n",
+         <th>range</th><th>should be</th><th class=\"text\">setting</th><th class=\"text\">source</th></tr>\n",
     );
     for claim in claims {
         let (class, word) = if claim.holds() { ("ok", "ok") } else { ("bad", "outside") };

@@ -167,6 +167,7 @@ fn tables(report: &mut Report, options: &Options, points: &[Point]) {
         vec![
             format!("{}{mark}", point.name),
             share(at("success")),
+            share(at("all closest")),
             number(at("latency p50")),
             number(at("latency p99")),
             number(at("hops")),
@@ -181,7 +182,7 @@ fn tables(report: &mut Report, options: &Options, points: &[Point]) {
             "Middle of the seeds; latency in ms; * is what the product does; a is alpha, R seconds \
                 between checks (else 600), ans contacts in an answer"
                 .into(),
-        columns: vec!["overlay", "found", "p50", "p99", "hops", "msgs", "B/s", "state"],
+        columns: vec!["overlay", "found", "all k", "p50", "p99", "hops", "msgs", "B/s", "state"],
         rows,
     });
 }

@@ -176,7 +176,8 @@ fn told(report: &mut Report, options: &Options) {
     };
     let verdict = format!(
         "For a name that one node of {} has, a flood of 7 hops sends {} messages and finds it in {} of \
-         searches; the index sends {} and finds it in {}. For a name that 1,000 have, walks need {} messages. \
+         searches; the index sends {} and finds it in {} (in the others its \
+         one holder has died). For a name that 1,000 have, walks need {} messages. \
          So: rare names belong into the DHT; asking around is for what many have, or for networks of {} nodes.",
         number(*most as f64),
         number(at(*most, "flood, 7 hops", 1, "messages")),
