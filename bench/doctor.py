@@ -9,7 +9,8 @@ it; how long after the fault that was stands beside it, since a death is only be
 Healthy networks must have no finding at all. Exit 0: all as expected.
 
 Needs nothing but Python. The clock needs faketime; full disk and receive buffer need root; loss and blocked
-UDP need nft and a network of their own (`bench/alone.sh bench/doctor.py ..`). What is missing is left out, and
+UDP need nft and a network of their own (`bench/alone.sh bench/doctor.py ..`), where the receive buffer cannot
+be set. What is missing is left out, and
 the summary says so.
 """
 import argparse, json, os, shutil, signal, subprocess, sys, tempfile, threading, time, urllib.request
@@ -533,6 +534,8 @@ def missing(name):
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout.splitlines() if shutil.which("ip") else []
     if name in ("thirty-percent-loss", "blocked-udp", "cut-switch") and not (shutil.which("nft") and len(links) == 1):
         return "needs nft and bench/alone.sh"
+    if name == "tiny-receive-buffer" and not os.path.exists("/proc/sys/net/core/rmem_max"):
+        return "needs the machine's own network: without bench/alone.sh"
     if name in ("full-disk", "tiny-receive-buffer") and os.geteuid():
         return "needs root"
     return None

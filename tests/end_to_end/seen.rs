@@ -161,7 +161,7 @@ fn a_bundle_holds_no_secret_of_the_network_that_made_it() {
     let ticket = node.good(&["invite", "--reusable"]).trim().to_owned();
     fs::write(folder.path().join("plan.txt"), "the plan").expect("written");
     let plan = folder.path().join("plan.txt");
-    let link = node.good(&["share", "--private", plan.to_str().expect("text")]);
+    let link = node.good(&["share", plan.to_str().expect("text")]);
     node.good(&["put", "secret/name", "secret value of a record"]);
     let file = folder.path().join("bundle.tar");
     let made = node.run(&["doctor", "--bundle", file.to_str().expect("text")]);

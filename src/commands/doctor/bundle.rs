@@ -297,7 +297,7 @@ pub(super) fn write(out: Out, client: &Client, file: &Path, report: &Value) -> R
         let left = if left_out.contains(name) { ", left out: too long" } else { "" };
         out.note(format!("  {name:<20} {}{left}", bytes(body.len() as u64)));
     }
-    out.note("no tickets, keys, tokens, links, labels, paths or values are in it; addresses of nodes are");
+    out.note("no tickets, keys, tokens, links, labels or values are in it; addresses of nodes are, and what findings name");
     Ok(())
 }
 
