@@ -231,8 +231,8 @@ pub(crate) struct Transfer {
     /// Until it is done at this rate; absent while that cannot be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) eta_seconds: Option<u64>,
-    /// What bounds it: `none`, `noSource`, `waiting`, `oneSource`, `cap`, `network`, `disk`, `hashing`,
-    /// `fast` or, for one that failed, `failed`.
+    /// What bounds it: `none`, `beginning`, `noSource`, `waiting`, `oneSource`, `cap`, `network`, `disk`, `hashing`
+    /// or, for one that failed, `failed`.
     pub(crate) bound: String,
     /// The same in a sentence.
     pub(crate) why: String,

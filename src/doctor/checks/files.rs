@@ -13,7 +13,7 @@ pub(super) fn transfers(evidence: &Evidence) -> Vec<Finding> {
             it.rate < thresholds::TRANSFER_RATE
                 || matches!(it.bound.as_str(), "disk" | "hashing" | "cap")
         });
-        let told = slow.filter(|it| it.bound != "waiting" || it.sources > 0);
+        let told = slow.filter(|it| it.bound != "beginning");
         let one = told.min_by(|a, b| a.rate.total_cmp(&b.rate))?;
         let code = match one.bound.as_str() {
             "noSource" => "files.noSource",

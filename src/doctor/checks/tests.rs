@@ -106,6 +106,10 @@ fn healthy_networks_have_no_findings() {
         ..Transfer::default()
     };
     assert_eq!(found(|node, _| node.transfers = vec![quick]), Vec::<String>::new());
+    // One that has just begun has no rate yet.
+    let new =
+        Transfer { state: "running".into(), bound: "beginning".into(), ..Transfer::default() };
+    assert_eq!(found(|node, _| node.transfers = vec![new]), Vec::<String>::new());
 }
 
 #[test]

@@ -114,7 +114,7 @@ function showTransfers(at, transfers, most) {
     if (t.etaSeconds !== undefined) parts.push(span(t.etaSeconds) + ' left');
     card.append(el('p', t.state + ': ' + parts.join(', ')));
     const poor = ['noSource', 'failed', 'waiting'].includes(t.bound);
-    card.append(el('p', (t.state === 'running' && !poor ? 'bound by ' : '') + t.why, poor ? 'warn' : 'soft'));
+    card.append(el('p', (t.state === 'running' && !poor && t.bound !== 'beginning' ? 'bound by ' : '') + t.why, poor ? 'warn' : 'soft'));
     return card;
   }));
 }

@@ -10,6 +10,8 @@ use crate::text::count;
 const SHOWN: usize = 16;
 /// Seconds after which it is said that no node was found, instead of that one is looked for.
 const PATIENCE_SECONDS: f64 = 10.0;
+/// Seconds in which a fetch has no rate yet that says anything.
+const BEGINNING_SECONDS: f64 = 5.0;
 /// Share of the configured rate from which on the rate counts as the limit.
 const CAP_SHARE: f64 = 0.85;
 /// Percent of a core from which on the processor counts as the limit: hashing is done on one.
@@ -109,7 +111,10 @@ pub(super) fn bound(job: &Job, rate: f64, around: &Conditions) -> (&'static str,
         }
     }
     if job.sources == 0 && job.seconds < PATIENCE_SECONDS {
-        return ("waiting", "looking for nodes that have it".into());
+        return ("beginning", "looking for nodes that have it".into());
+    }
+    if job.seconds < BEGINNING_SECONDS {
+        return ("beginning", "it has just begun".into());
     }
     if job.sources == 0 {
         let why = "no node that has it answers: start one that shares it, or have it shared again";
@@ -176,7 +181,8 @@ mod tests {
     fn each_bound_is_named() {
         let word = |job: &Job, rate: f64, around: Conditions| bound(job, rate, &around).0;
         let idle = Conditions::default();
-        assert_eq!(word(&job(0, 0, 1.0), 0.0, idle), "waiting");
+        assert_eq!(word(&job(0, 0, 9.0), 0.0, idle), "beginning");
+        assert_eq!(word(&job(3, 0, 1.0), 0.0, idle), "beginning");
         assert_eq!(word(&job(0, 0, 60.0), 0.0, idle), "noSource");
         assert_eq!(word(&job(3, 0, 60.0), 0.0, idle), "waiting");
         assert_eq!(word(&job(3, 1, 60.0), 9.0, idle), "oneSource");
