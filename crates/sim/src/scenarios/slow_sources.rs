@@ -43,7 +43,7 @@ fn play(run: &mut Run) -> World {
     let bound = run.length();
     let name = |what: &str| format!("time of the last fetch, {what}");
     for (what, time) in [("none drips", control), ("one drips", one), ("most drip", many)] {
-        run.figure(&name(what), Value::Time(time.unwrap_or(bound)));
+        run.figure(name(what), Value::Time(time.unwrap_or(bound)));
     }
     let longer = |time: Option<Duration>, most: Duration| time.is_some_and(|time| time <= most);
     let usual = control.unwrap_or(bound);
