@@ -42,7 +42,7 @@ impl Target {
     /// A new file beside it: nothing that another user put there under that name is written to.
     fn begin(&self) -> io::Result<File> {
         match fs::remove_file(&self.aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => OpenOptions::new().write(true).create_new(true).open(&self.aside),
         }
     }
