@@ -284,11 +284,13 @@ async fn all<T>(questions: impl Iterator<Item = impl Future<Output = T>>) -> Vec
 
 /// What the replicas say of the record that a user named.
 async fn one(app: &App, name: &str, key: Key, wanted: usize) -> Option<Replicas> {
+    // Asked first: the read brings replicas up to date.
+    let subject = survey::Subject { name, key, values: 0 };
+    let asked = survey::ask_key(app.node(), subject, wanted).await?;
     let read = app.node().ask(ask::Get { key, quorum: None }).await.ok();
     let values = read.map(|done| done.reading.values.len() as u32);
-    let subject = survey::Subject { name, key, values: values.unwrap_or(0) };
-    let asked = survey::ask_key(app.node(), subject, wanted).await?;
-    Some(Replicas { named: true, absent: values == Some(0), ..shown(asked) })
+    let absent = values == Some(0);
+    Some(Replicas { named: true, absent, values: values.unwrap_or(0), ..shown(asked) })
 }
 
 fn shown(asked: survey::Asked) -> Replicas {
