@@ -50,7 +50,7 @@ impl Stream {
 
     /// The next draw.
     #[inline]
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(1);
         mix(self.state)
     }
@@ -58,13 +58,13 @@ impl Stream {
     /// A number from 0 up to and without 1.
     #[inline]
     pub fn unit(&mut self) -> f64 {
-        unit(self.next())
+        unit(self.draw())
     }
 
     /// A number below `bound`.
     #[inline]
     pub fn below(&mut self, bound: usize) -> usize {
-        below(self.next(), bound)
+        below(self.draw(), bound)
     }
 
     /// An exponential time with this mean.
@@ -125,7 +125,7 @@ mod tests {
     fn a_draw_depends_on_seed_and_purpose_only() {
         let take = |seed, purpose| {
             let mut draws = Stream::new(seed, purpose);
-            [draws.next(), draws.next()]
+            [draws.draw(), draws.draw()]
         };
         assert_eq!(take(1, 2), take(1, 2));
         assert_ne!(take(1, 2), take(2, 1));

@@ -152,9 +152,9 @@ mod tests {
         let (mut a, mut b, mut all) = (Sample::default(), Sample::default(), Sample::default());
         for number in 0..5000 {
             if number % 3 == 0 {
-                a.add(number)
+                a.add(number);
             } else {
-                b.add(number)
+                b.add(number);
             }
             all.add(number);
         }

@@ -200,7 +200,7 @@ impl Census {
                 let distance = if back { id.wrapping_sub(other) } else { other.wrapping_sub(id) };
                 // The bucket of `id` itself is met at both ends of the circle.
                 let wide = distance > u64::MAX / 2;
-                if all > 1 && step == 0 && wide || all > 1 && step == all && !wide {
+                if all > 1 && (step == 0 && wide || step == all && !wide) {
                     continue;
                 }
                 found.push((distance, member.contact));

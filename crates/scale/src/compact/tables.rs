@@ -20,6 +20,20 @@ pub(super) struct Checks {
     pub(super) near: Millis,
 }
 
+/// A place in a table.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    row: usize,
+    column: usize,
+}
+
+/// The last check of a cell, and what decides the node that it found.
+#[derive(Debug, Clone, Copy)]
+struct Check {
+    at: Millis,
+    draw: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Tables {
     overlay: Overlay,
@@ -59,10 +73,10 @@ impl Tables {
         &mut self,
         census: &Census,
         node: Contact,
-        cell: (usize, usize),
+        cell: Cell,
         now: Millis,
     ) -> Option<Contact> {
-        let (row, column) = cell;
+        let Cell { row, column } = cell;
         let number = (row * self.overlay.columns() + column) as u64;
         let draw = mix2(mix2(self.seed, PHASES), u64::from(node) << 16 | number);
         let checked = now - now.wrapping_add(draw as Millis) % self.checks.far;
@@ -72,19 +86,14 @@ impl Tables {
             return Some(present);
         }
         let draw = mix2(draw, u64::from(checked));
-        let found = self.draw(census, node, (row, column), (checked, draw));
+        let found = self.draw(census, node, cell, Check { at: checked, draw });
         self.entries[at] = found.unwrap_or(NO_NODE);
         found
     }
 
     /// A node for a cell that lived at the time of the check.
-    fn draw(
-        &self,
-        census: &Census,
-        node: Contact,
-        (row, column): (usize, usize),
-        (checked, draw): (Millis, u64),
-    ) -> Option<Contact> {
+    fn draw(&self, census: &Census, node: Contact, cell: Cell, check: Check) -> Option<Contact> {
+        let (Cell { row, column }, Check { at: checked, draw }) = (cell, check);
         let id = census.id(node);
         match self.overlay {
             Overlay::Kademlia { .. } => {
@@ -135,7 +144,7 @@ impl Tables {
                 let distance = target.wrapping_sub(id);
                 let first = (distance.leading_zeros() as usize).min(self.rows);
                 for row in first..self.rows.min(first + count) {
-                    let entry = self.entry(census, node, (row, 0), now);
+                    let entry = self.entry(census, node, Cell { row, column: 0 }, now);
                     found.extend(entry.map(|it| (target.wrapping_sub(census.id(it)), it)));
                 }
                 if found.is_empty() || distance < self.radius.saturating_mul(4) {
@@ -189,7 +198,7 @@ impl Tables {
                 break;
             }
             for column in 0..self.overlay.columns() {
-                let entry = self.entry(census, node, (row, column), now);
+                let entry = self.entry(census, node, Cell { row, column }, now);
                 found.extend(entry.map(|it| (census.id(it) ^ target, it)));
             }
             found.sort_unstable();
@@ -216,7 +225,7 @@ impl Tables {
                 .into_iter()
                 .flatten()
             {
-                let entry = self.entry(census, node, (row, column), now);
+                let entry = self.entry(census, node, Cell { row, column }, now);
                 found.extend(entry.map(|it| (overlay.distance(census.id(it), target), it)));
             }
         }
