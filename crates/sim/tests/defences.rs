@@ -54,6 +54,11 @@ const CASES: &[Case] = &[
         fails: &["no false announcement is passed on"],
     },
     Case {
+        scenario: "replayed-topic",
+        without: Defences { member_publishers: false, ..ALL },
+        fails: &["no message of a throw-away key is delivered"],
+    },
+    Case {
         scenario: "contacts",
         without: Defences { capped_contacts: false, ..ALL },
         fails: &["nothing is amplified"],
