@@ -100,7 +100,7 @@ fn read(text: &str) -> Result<Targets, String> {
     for part in text.split(',').map(str::trim) {
         let fits = match part.split_once('=') {
             Some((target, level)) => !target.is_empty() && is_level(level),
-            None => is_level(part),
+            None => !part.is_empty() && is_level(part),
         };
         if !fits {
             return Err(format!("{WANTED}; `{part}` is none"));

@@ -294,6 +294,7 @@ impl Drive {
     /// Ends all connections with a peer that sent bad signatures, and takes none from it for a while.
     fn ignore(&self, peer: PublicKey, time: Duration) {
         tracing::warn!(
+            code = "peer.ignored",
             %peer,
             "several requests of this node carried bad signatures: it is ignored for {} s",
             time.as_secs()

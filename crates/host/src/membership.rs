@@ -363,7 +363,7 @@ impl Membership {
                     this.tell(Input::Renew { contacts }).await;
                 }
                 Err(error) => {
-                    tracing::warn!(code = "certificate.renew", %error, "cannot renew the certificate")
+                    tracing::warn!(code = "certificate.renew", %error, "cannot renew the certificate");
                 }
             }
         });
@@ -438,7 +438,7 @@ impl Membership {
             }
             match this.shared.folder.as_ref().map(|folder| folder.save_revocations(&revocations)) {
                 Some(Err(error)) => {
-                    tracing::warn!(code = "revocations.save", %error, "cannot save the revocations")
+                    tracing::warn!(code = "revocations.save", %error, "cannot save the revocations");
                 }
                 _ => *saved = newest,
             }

@@ -151,24 +151,8 @@ impl Broadcast {
             shared.stats.dropped_over_budget += 1;
             return NOT_NEW;
         }
-        match shared.standing(&id.publisher, bytes) {
-            Standing::Member => {}
-            Standing::Unknown => {
-                let Shared { unproven, now, .. } = shared;
-                let source = Source { topic: self.topic, from: *from, publisher: id.publisher };
-                unproven.wait(*now, source, bytes.clone());
-                return NOT_NEW;
-            }
-            Standing::Out => {
-                shared.stats.dropped_not_member += 1;
-                self.missing.on_received(&id);
-                return NOT_NEW;
-            }
-            Standing::Forged => {
-                shared.stats.dropped_not_member += 1;
-                shared.bill_bad(*from, 1);
-                return Outcome::Dropped(self.fault(shared, *from, Fault::Forged));
-            }
+        if let Some(outcome) = self.refuse_publisher(shared, from, &id, bytes) {
+            return outcome;
         }
         if let Err(penalty) = self.verify(shared, from, &message) {
             return Outcome::Dropped(penalty);
@@ -200,6 +184,35 @@ impl Broadcast {
             cached.repaired = repaired;
         }
         Outcome::New(tree)
+    }
+
+    /// What becomes of a message whose publisher is not known as a member; `None`: it is one.
+    fn refuse_publisher(
+        &mut self,
+        shared: &mut Shared,
+        from: &PublicKey,
+        id: &MessageId,
+        bytes: &Bytes,
+    ) -> Option<Outcome> {
+        match shared.standing(&id.publisher, bytes) {
+            Standing::Member => None,
+            Standing::Unknown => {
+                let Shared { unproven, now, .. } = shared;
+                let source = Source { topic: self.topic, from: *from, publisher: id.publisher };
+                unproven.wait(*now, source, bytes.clone());
+                Some(NOT_NEW)
+            }
+            Standing::Out => {
+                shared.stats.dropped_not_member += 1;
+                self.missing.on_received(id);
+                Some(NOT_NEW)
+            }
+            Standing::Forged => {
+                shared.stats.dropped_not_member += 1;
+                shared.bill_bad(*from, 1);
+                Some(Outcome::Dropped(self.fault(shared, *from, Fault::Forged)))
+            }
+        }
     }
 
     fn verify(
