@@ -17,13 +17,7 @@ pub(super) fn run(args: &LevelsArgs) -> Result<Page, Failure> {
         let message = format!("--nodes {} is outside 100 to {NODES_MAX}", args.nodes);
         return Err(Failure::usage(message));
     }
-    let params = Params {
-        nodes: Some(args.nodes),
-        seed: args.seed,
-        minutes: None,
-        partitions: None,
-        prepared: false,
-    };
+    let params = Params { nodes: Some(args.nodes), ..Params::seed(args.seed) };
     let report = match scenarios::run("join", &params) {
         Ok(report) => report,
         Err(ScenarioError::Failed(report)) => *report,
