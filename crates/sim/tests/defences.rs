@@ -29,6 +29,11 @@ const ALL: Defences = Defences {
 
 const CASES: &[Case] = &[
     Case {
+        scenario: "insider-writers",
+        without: Defences { member_writers: false, ..ALL },
+        fails: &["puts of the others are acknowledged"],
+    },
+    Case {
         scenario: "insider-misplaced",
         without: Defences { store_only_near: false, ..ALL },
         fails: &["no node holds records that it is not near to"],

@@ -312,6 +312,11 @@ fn contexts_with_invented_writers_keep_nobody_from_merging() {
 }
 
 #[test]
+fn three_of_sixteen_replicas_that_lie_change_no_answer() {
+    passes("near-liars", 24, &[1]);
+}
+
+#[test]
 fn a_member_that_fills_the_disks_leaves_room_for_the_others() {
     passes("hog", 12, &[1, 2]);
 }
