@@ -159,12 +159,12 @@ pub(super) async fn metrics(
     let node = app.node();
     let stats = node.stats().await.map_err(|_| Problem::stopped())?;
     let health = node.health().await.ok().map(|verdict| verdict.health);
-    let mode = node.members().await.map_or_else(|_| "unknown".to_owned(), |it| it.mode.to_string());
+    let mode = node.members().await.map_or("unknown", |view| view.mode.as_str());
     let reachability = node.view().await.map_or("unknown", |view| views::reachability(&view));
     let labels = [
         ("network", node.network().name.clone()),
         ("admission", node.network().admission.to_string()),
-        ("mode", mode),
+        ("mode", mode.to_owned()),
         ("reachability", reachability.to_owned()),
     ];
     let samples = samples(&stats, &app.counters().read());

@@ -124,13 +124,13 @@ mod tests {
     fn a_remembered_check_is_counted_like_a_computed_one() {
         let identity = Identity::from_seed([3; 32]);
         let (key, signature) = (identity.public_key(), identity.sign(b"dish"));
-        let before = super::checks();
+        let before = checks();
         assert_eq!(key.verify(b"dish", &signature), Ok(()));
         let memo = SignatureMemo::on_this_thread();
         assert_eq!(key.verify(b"dish", &signature), Ok(()));
         assert_eq!(key.verify(b"dish", &signature), Ok(()));
         assert_eq!(key.verify(b"fish", &signature), Err(KeyError::Signature));
         drop(memo);
-        assert_eq!(super::checks() - before, 4);
+        assert_eq!(checks() - before, 4);
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{bounded, node_in, until};
-use potluck::{Fetched, FilesError, Node, Shared};
+use potluck::{Error, Fetched, FilesError, Node, Shared};
 use tempfile::TempDir;
 
 /// A node that shares and one that fetches.
@@ -45,7 +45,7 @@ impl Pair {
         bounded(self.sharer.files().share(self.path(name)).into_future()).await.expect("works here")
     }
 
-    async fn fetch(&self, shared: &Shared, how: How) -> Result<Fetched, FilesError> {
+    async fn fetch(&self, shared: &Shared, how: How) -> potluck::Result<Fetched> {
         let fetch = self.fetcher.files().fetch(shared).to(self.path("to"));
         let fetch = fetch.update(how == How::Update).force(how == How::Force);
         bounded(fetch.into_future()).await
@@ -251,14 +251,14 @@ async fn one_file_is_updated_unless_somebody_changed_it() {
     let (one, two) = (pair.share("one/dish").await, pair.share("two/dish").await);
     pair.fetch(&one, How::Plain).await.unwrap();
     let refused = pair.fetch(&two, How::Plain).await;
-    assert!(matches!(refused, Err(FilesError::Exists(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Files(FilesError::Exists(_)))), "{refused:?}");
     let got = pair.fetch(&two, How::Update).await.unwrap();
     assert!(network_bytes(&got) < 200_000, "{got:?}");
     let there = pair.path("to/dish");
     assert!(std::fs::read(&there).unwrap() == bytes);
     std::fs::write(&there, "my own words").unwrap();
     let refused = pair.fetch(&one, How::Update).await;
-    assert!(matches!(refused, Err(FilesError::Exists(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Files(FilesError::Exists(_)))), "{refused:?}");
     assert_eq!(std::fs::read(&there).unwrap(), b"my own words");
     pair.fetch(&two, How::Force).await.unwrap();
     assert!(std::fs::read(&there).unwrap() == bytes);
