@@ -257,6 +257,7 @@ const OPEN: &[(&str, &[&str])] = &[
     ("/v1/search", &["get"]),
     ("/v1/status", &["get"]),
     ("/v1/overview", &["get"]),
+    ("/v1/overview/history", &["get"]),
     ("/v1/peers", &["get"]),
     ("/v1/members", &["get"]),
     ("/v1/events", &["get"]),
@@ -266,6 +267,10 @@ const OPEN: &[(&str, &[&str])] = &[
     ("/metrics", &["get"]),
     ("/healthz", &["get"]),
     ("/readyz", &["get"]),
+    // The files of the dashboard, which say nothing of the node.
+    ("/", &["get"]),
+    ("/dashboard/app.css", &["get"]),
+    ("/dashboard/app.js", &["get"]),
 ];
 
 #[test]

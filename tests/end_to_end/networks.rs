@@ -56,7 +56,7 @@ fn peers(node: &Node) -> Vec<String> {
 
 /// Datagrams that were dropped for a cause.
 fn dropped(node: &Node, cause: &str) -> f64 {
-    let name = format!("potluck_link_dropped_{cause}_total ");
+    let name = format!("potluck_link_dropped_total{{reason=\"{cause}\"}} ");
     let text = get(node, "/metrics").body_mut().read_to_string().expect("text");
     let value = text.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok());
     value.unwrap_or_else(|| panic!("no {name}"))

@@ -159,8 +159,10 @@ fn a_bundle_holds_no_secret_of_the_network_that_made_it() {
     let folder = tempfile::tempdir().expect("folder");
     let node = invite_node(folder.path());
     let ticket = node.good(&["invite", "--reusable"]).trim().to_owned();
-    fs::write(folder.path().join("plan.txt"), "the plan").expect("written");
-    let plan = folder.path().join("plan.txt");
+    // Of its own folder a node shares only what is in `files`.
+    let plan = folder.path().join("files").join("plan.txt");
+    fs::create_dir_all(folder.path().join("files")).expect("made");
+    fs::write(&plan, "the plan").expect("written");
     let link = node.good(&["share", plan.to_str().expect("text")]);
     node.good(&["put", "secret/name", "secret value of a record"]);
     let file = folder.path().join("bundle.tar");

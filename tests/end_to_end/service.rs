@@ -49,7 +49,7 @@ fn a_configuration_is_read_again_as_a_whole_or_not_at_all() {
         .collect();
     assert_eq!((status, told), (200, vec![("kv.replication", true), ("files.upload_rate", false)]));
     let (_, config) = asked(&node, "GET", "/v1/config", None);
-    assert_eq!(config["files"]["upload_rate"], "2MiB");
+    assert_eq!(config["files"]["upload_rate"], 2 << 20);
     assert_eq!(config["kv"]["replication"], 16, "the node runs by the old value until a restart");
     assert!(node.good(&["status"]).contains("a restart is needed for kv.replication"));
 
@@ -58,7 +58,7 @@ fn a_configuration_is_read_again_as_a_whole_or_not_at_all() {
     assert_eq!(status, 400);
     assert!(wrong["detail"].as_str().expect("text").contains("uplaod_rate"), "{wrong}");
     let (_, config) = asked(&node, "GET", "/v1/config", None);
-    assert_eq!(config["files"]["upload_rate"], "2MiB", "nothing of a wrong file is taken");
+    assert_eq!(config["files"]["upload_rate"], 2 << 20, "nothing of a wrong file is taken");
 }
 
 #[cfg(unix)]

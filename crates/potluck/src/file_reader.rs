@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use potluck_host::files::{FilesError, Reader};
+use potluck_swarm::FileLink;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// Most bytes that are asked for at once.
@@ -40,12 +41,14 @@ impl fmt::Debug for FileReader {
 }
 
 impl FileReader {
-    pub(crate) fn new(reader: Reader) -> Self {
-        let (name, bytes) = (reader.name().to_owned(), reader.bytes());
+    /// `link` names the file; what the reader calls it is a hint for links without a name.
+    pub(crate) fn new(reader: Reader, link: &FileLink) -> Self {
+        let hint = Some(reader.name()).filter(|name| !name.is_empty());
+        let (name, bytes) = (link.file_name_with(hint), reader.bytes());
         Self { name, bytes, position: 0, left: Bytes::new(), state: State::Idle(reader) }
     }
 
-    /// The name of the file; empty if it is not known.
+    /// The name of the file.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -200,7 +200,7 @@ impl Files {
     /// No node has it, it is a folder, or the record holds no link.
     pub async fn read(&self, what: impl Into<Wanted>) -> Result<FileReader> {
         let link = what.into().resolve(&self.node).await?;
-        Ok(FileReader::new(self.open(link.id, None).await?))
+        Ok(FileReader::new(self.open(link.id, None).await?, &link))
     }
 
     /// Opens the list of files of a folder: the bytes of its [`Manifest`](potluck_swarm::Manifest), which
