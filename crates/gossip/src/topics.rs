@@ -256,6 +256,22 @@ impl Topics {
     }
 }
 
+impl Topics {
+    /// A member's certificate is known from its record: its messages need not wait for one that shows it.
+    fn on_member(&mut self, member: PublicKey, certificate: Bytes) {
+        self.shared.door.list(member, certificate);
+        if !self.shared.unproven.has(&member) {
+            return;
+        }
+        // Without a certificate beside it a message says nothing but who published it.
+        let _ = self.shared.standing(&member, &Bytes::new());
+        for id in self.ids() {
+            self.with(&id, |topic, shared| topic.broadcast.receive_known(shared));
+            self.settle(&id);
+        }
+    }
+}
+
 impl Machine for Topics {
     type Input = TopicsInput;
     type Output = TopicsOutput;
@@ -288,6 +304,7 @@ impl Machine for Topics {
             TopicsInput::Unreachable(peer) => self.drop_everywhere(&peer, Cause::Crashed),
             TopicsInput::Left(peer) => self.drop_everywhere(&peer, Cause::Left),
             TopicsInput::Certificate(certificate) => self.shared.door.set_own(certificate),
+            TopicsInput::Member { member, certificate } => self.on_member(member, certificate),
             TopicsInput::Revoked(subject) => self.shared.door.revoke(subject),
             TopicsInput::OverBudget { publisher, until } => self.shared.hold_off(publisher, until),
             TopicsInput::Resumed => self.on_resumed(),

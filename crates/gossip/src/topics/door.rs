@@ -3,7 +3,8 @@
 //! Keys cost nothing, so a limit for each publisher limits nobody who may publish with any key. A publisher
 //! therefore shows its certificate: beside its first message in a topic, and beside one message a second
 //! while it publishes. Nodes pass messages on with it and remember whom they have seen it of. A message of a
-//! publisher that is not known yet waits a moment for one that shows the certificate (see [`Unproven`]).
+//! publisher that is not known yet waits a moment for one that shows the certificate (see [`Unproven`]), or
+//! for the publisher's record in the list of members, which holds the same certificate.
 //!
 //! **Invariants:** at most [`KNOWN_MAX`] members and [`REVOKED_MAX`] revocations are remembered; a known
 //! member costs no check.
@@ -61,6 +62,9 @@ pub(super) struct Door {
     /// This node's own certificate.
     own: Option<Bytes>,
     known: LruMap<PublicKey, Pass>,
+    /// Certificates in the records of members that have not published yet. One is checked when its member
+    /// publishes.
+    listed: LruMap<PublicKey, Bytes>,
     revoked: BTreeSet<Revoked>,
     /// When this node showed its certificate in each topic, within the last [`SHOWN_EVERY`].
     shown: BTreeMap<TopicId, Instant>,
@@ -70,9 +74,9 @@ impl Door {
     /// Without an authority every node may publish. `on` is false in tests that show what the door is
     /// for, and where nothing is verified.
     pub(super) fn new(network: NetworkId, on: bool) -> Self {
-        let known = LruMap::new(KNOWN_MAX);
+        let (known, listed) = (LruMap::new(KNOWN_MAX), LruMap::new(KNOWN_MAX));
         let (revoked, shown) = (BTreeSet::new(), BTreeMap::new());
-        Self { network, on, authority: None, own: None, known, revoked, shown }
+        Self { network, on, authority: None, own: None, known, listed, revoked, shown }
     }
 
     /// Publishers must be members by this authority's word.
@@ -83,6 +87,13 @@ impl Door {
     /// This node shows this certificate from now on.
     pub(super) fn set_own(&mut self, certificate: Bytes) {
         self.own = Some(certificate);
+    }
+
+    /// The record of a member has this certificate.
+    pub(super) fn list(&mut self, member: PublicKey, certificate: Bytes) {
+        if self.authority.is_some() && !self.knows(&member) {
+            self.listed.insert(member, certificate);
+        }
     }
 
     /// A member is out, or all that a ticket let in.
@@ -107,20 +118,22 @@ impl Door {
         let known = self.known.get_mut(publisher).copied();
         let (pass, checks) = match (known, shown()) {
             (Some(pass), None) => (pass, 0),
-            (None, None) => return (Standing::Unknown, 0),
+            (None, None) => {
+                let listed = self.listed.remove(publisher);
+                match listed.and_then(|bytes| self.learn(&authority, publisher, &bytes)) {
+                    Some(pass) => (pass, 1),
+                    None => return (Standing::Unknown, 0),
+                }
+            }
             (known, Some(bytes)) => {
                 let hash = *blake3::hash(&bytes).as_bytes();
                 if let Some(pass) = known.filter(|pass| pass.hash == hash) {
                     (pass, 0)
                 } else {
-                    let certificate = Certificate::read(&bytes, &authority, &self.network).ok();
-                    let Some(read) = certificate.filter(|read| read.subject == *publisher) else {
-                        return (Standing::Forged, 1);
-                    };
-                    let Certificate { expires, ticket, .. } = read;
-                    let pass = Pass { hash, expires, ticket };
-                    self.known.insert(*publisher, pass);
-                    (pass, 1)
+                    match self.learn(&authority, publisher, &bytes) {
+                        Some(pass) => (pass, 1),
+                        None => return (Standing::Forged, 1),
+                    }
                 }
             }
         };
@@ -128,6 +141,21 @@ impl Door {
         let revoked = self.revoked.contains(&Revoked::Member(*publisher))
             || pass.ticket.is_some_and(|it| self.revoked.contains(&Revoked::Ticket(it)));
         (if expired || revoked { Standing::Out } else { Standing::Member }, checks)
+    }
+
+    /// Remembers the certificate of a publisher; `None` if it is not its own, or not of the authority.
+    fn learn(
+        &mut self,
+        authority: &PublicKey,
+        publisher: &PublicKey,
+        bytes: &Bytes,
+    ) -> Option<Pass> {
+        let certificate = Certificate::read(bytes, authority, &self.network).ok();
+        let read = certificate.filter(|read| read.subject == *publisher)?;
+        let Certificate { expires, ticket, .. } = read;
+        let pass = Pass { hash: *blake3::hash(bytes).as_bytes(), expires, ticket };
+        self.known.insert(*publisher, pass);
+        Some(pass)
     }
 
     fn knows(&self, publisher: &PublicKey) -> bool {
@@ -192,6 +220,11 @@ impl Unproven {
             let Some(first) = self.waiting.pop_front() else { break };
             self.bytes -= first.bytes.len();
         }
+    }
+
+    /// Whether a message of this publisher waits.
+    pub(super) fn has(&self, publisher: &PublicKey) -> bool {
+        self.waiting.iter().any(|waiting| waiting.source.publisher == *publisher)
     }
 
     /// The messages of a topic whose publishers are known by now, each with the neighbour that pushed it.

@@ -126,6 +126,13 @@ pub enum TopicsInput {
     Left(PublicKey),
     /// The certificate that this node shows beside its messages.
     Certificate(Bytes),
+    /// The record of a member holds this certificate.
+    Member {
+        /// The member.
+        member: PublicKey,
+        /// Signed bytes of its certificate.
+        certificate: Bytes,
+    },
     /// A member is out, or all that a ticket let in: their messages are dropped.
     Revoked(Revoked),
     /// This publisher's budget at this node is used up: its messages are dropped until then.

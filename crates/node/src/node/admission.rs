@@ -158,14 +158,16 @@ impl Node {
         let _ = self.ask(now, Asker::Notice, contact, &request, Delivery::Datagram(options));
     }
 
-    /// Tells the record store of the certificate in a member's record, so that it knows the writer before the
-    /// member writes.
+    /// Tells topics and the record store of the certificate in a member's record, so that they know it before
+    /// the member publishes or writes.
     pub(super) fn tell_of_writer(&mut self, now: Instant, member: &PublicKey) {
         if self.link.gatekeeper().is_none() {
             return;
         }
         if let Some(certificate) = self.gossip.members.certificate_of(member) {
             let member = *member;
+            let listed = TopicsInput::Member { member, certificate: certificate.clone() };
+            self.gossip.topics.handle(now, listed);
             self.kv.handle(now, potluck_kv::Input::MemberCertificate { member, certificate });
         }
     }

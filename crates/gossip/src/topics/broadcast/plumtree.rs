@@ -92,10 +92,7 @@ impl Broadcast {
             of.surplus += usize::from(surplus);
             of.places |= if place < PRUNABLE { 1 << place } else { 0 };
         }
-        for (from, bytes) in shared.take_known(self.topic) {
-            // It was acknowledged when it came.
-            let _ = self.receive(shared, &from, &bytes);
-        }
+        self.receive_known(shared);
         let busy = self.is_busy(shared);
         let answer = match self.peers.get(from).map(|neighbour| neighbour.distrusted) {
             None => TopicResponse::NotNeighbour,
@@ -112,6 +109,14 @@ impl Broadcast {
         };
         shared.answer(serve, answer);
         Penalty::Tolerated
+    }
+
+    /// Takes the messages that waited for the certificates of their publishers and need not any more.
+    pub(in crate::topics) fn receive_known(&mut self, shared: &mut Shared) {
+        for (from, bytes) in shared.take_known(self.topic) {
+            // It was acknowledged when it came.
+            let _ = self.receive(shared, &from, &bytes);
+        }
     }
 
     /// A neighbour pushes messages that arrived over another link before: its link is pruned from
