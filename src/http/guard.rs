@@ -152,7 +152,7 @@ fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
 }
 
 fn is_changing(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+    matches!(*method, Method::PUT | Method::POST | Method::DELETE)
 }
 
 /// A form can only POST, and one without a body changes nothing by what it says; a PUT of another

@@ -87,6 +87,10 @@ impl Collector for Samples {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         for (what, number) in self.0.iter().filter(|(what, _)| !families::is_merged(what)) {
             match what.kind {
+                statistics::Kind::Counter if what.unit == statistics::Unit::Microseconds => {
+                    let seconds = number.as_u64() as f64 / 1e6;
+                    put(&mut encoder, what, &ConstCounter::new(seconds))?;
+                }
                 statistics::Kind::Counter => {
                     put(&mut encoder, what, &ConstCounter::new(number.as_u64()))?;
                 }
@@ -116,7 +120,8 @@ fn split(what: &Statistic) -> (&'static str, Option<Unit>) {
         statistics::Unit::Count | statistics::Unit::Flag => return (what.name, None),
         statistics::Unit::Bytes => ("_bytes", Unit::Bytes),
         statistics::Unit::Seconds => ("_seconds", Unit::Seconds),
-        statistics::Unit::Microseconds => ("_microseconds", Unit::Other("microseconds".to_owned())),
+        // Shown in the unit that the format asks for.
+        statistics::Unit::Microseconds => ("_microseconds", Unit::Seconds),
     };
     match what.name.strip_suffix(suffix) {
         Some(name) => (name, Some(unit)),

@@ -71,6 +71,39 @@ const WORDS: &[(&str, &str, &[&str])] = &[
     ("Member", "state", &["alive", "suspect", "dead", "left"]),
     ("Members", "mode", &["fleet", "open"]),
 ];
+/// 64 hexadecimal digits: ids of files, keys of nodes, teams.
+const HEX: &str = "^[0-9a-f]{64}$";
+/// What a parameter may be, by the beginning of the paths that have it, its place and its name.
+fn rules() -> [(&'static str, &'static str, &'static str, Value); 19] {
+    let hex = || json!({ "pattern": HEX });
+    let count = |most: u32| json!({ "minimum": 1, "maximum": most });
+    [
+        ("/v1/files", "path", "id", hex()),
+        ("/v1/pins", "path", "id", hex()),
+        ("/v1/teams", "path", "id", hex()),
+        ("/v1/teams", "path", "key", hex()),
+        ("/v1/fetches", "path", "job", json!({ "pattern": "^[0-9]{1,18}$" })),
+        ("/", "path", "name", json!({ "minLength": 1, "maxLength": 512 })),
+        ("/debug", "query", "id", hex()),
+        ("/v1/files", "query", "after", hex()),
+        ("/v1/shares", "query", "after", hex()),
+        ("/v1/kv", "header", "X-Potluck-Context", json!({ "pattern": "^(none|[A-Za-z0-9_-]+)$" })),
+        ("/", "query", "key", json!({ "minLength": 1, "maxLength": 512 })),
+        ("/", "query", "limit", count(10_000)),
+        ("/", "query", "r", count(16)),
+        ("/", "query", "w", count(16)),
+        ("/", "query", "siblings", json!({ "enum": ["all"] })),
+        ("/", "query", "span", json!({ "enum": ["15m", "24h"] })),
+        ("/", "query", "kind", json!({ "enum": ["siblings", "lww"] })),
+        ("/", "query", "ttl", json!({ "pattern": "^[1-9][0-9]{0,3}(s|m|h|d)$" })),
+        (
+            "/",
+            "query",
+            "space",
+            json!({ "pattern": "^(commons|content|own|own/[0-9a-f]{64}|team/[0-9a-f]{64})$" }),
+        ),
+    ]
+}
 const PROBLEM: &str = "application/problem+json";
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "head"];
 
@@ -102,6 +135,8 @@ pub(super) fn document(api: &OpenApi) -> Value {
         let field = &mut whole["components"]["schemas"][schema]["properties"][field];
         if field.is_object() {
             field["enum"] = json!(words);
+            // What is taken for a field that an older node leaves out is none of the words.
+            field.as_object_mut().map(|field| field.remove("default"));
         }
     }
     let paths = match whole["paths"].take() {
@@ -133,20 +168,25 @@ fn complete(operation: &mut Value, method: &str, route: &str) {
         .is_ok_and(|it| is_open_on_loopback(&it, route));
     operation["security"] =
         if is_open { json!([{}, { "token": [] }]) } else { json!([{ "token": [] }]) };
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        let is_meant = |at: &str, place: &str, name: &str| {
+            route.starts_with(at) && parameter["in"] == place && parameter["name"] == name
+        };
+        let rules = rules();
+        let rule = rules.into_iter().find(|(at, place, name, _)| is_meant(at, place, name));
+        if let (Some((.., Value::Object(rule))), Some(schema)) =
+            (rule, parameter["schema"].as_object_mut())
+        {
+            schema.extend(rule);
+        }
+    }
     if let Some(content) = operation.pointer_mut("/requestBody/content") {
         binary(content);
     }
-    let good = &mut operation["responses"]["200"];
-    match (method, route) {
-        // Its keys are those of the file.
-        ("get", "/v1/config") => {
-            good["content"] = json!({ "application/json": { "schema": { "type": "object" } } });
-        }
-        ("get", "/v1/kv/{*name}") => {
-            good["content"]["text/plain"] = json!({ "schema": { "type": "string" } });
-            good["content"]["application/json"] = json!({});
-        }
-        _ => {}
+    if method == "get" && matches!(route, "/v1/config" | "/v1/kv/{*name}") {
+        // The keys are those of the file; counters, sets and maps are read as JSON.
+        operation["responses"]["200"]["content"]["application/json"] = json!({});
     }
     let mut answers: Vec<(u16, &str)> = ANY.to_vec();
     answers.push((401, "the token is missing or wrong"));

@@ -130,8 +130,8 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Result<Response, Proble
     request_body = SettingRequest,
     responses(
         (status = 200, body = NetworkSettings),
-        (status = 400, body = ProblemBody, description = "no such setting, or it contradicts another"),
-        (status = 403, body = ProblemBody, description = "the authority key is elsewhere"),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json", description = "no such setting, or it contradicts another"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "the authority key is elsewhere"),
     ))]
 pub(super) async fn set(
     State(app): State<Arc<App>>,
