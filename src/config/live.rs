@@ -26,12 +26,19 @@ fn shown(key: &Key, settings: &Settings) -> String {
     }
 }
 
+/// Whether an entry point is gone that a running node goes on trying.
+fn is_entry_gone(old: &Settings, new: &Settings) -> bool {
+    old.network.entry.iter().any(|entry| !new.network.entry.contains(entry))
+}
+
 /// The keys whose values differ.
 pub(crate) fn changed(old: &Settings, new: &Settings) -> Vec<ChangedKey> {
     let difference = |key: &Key| {
         let (from, to) = (shown(key, old), shown(key, new));
+        let is_entry = (key.section, key.name) == ("network", "entry");
+        let restart = !is_live(key) || (is_entry && is_entry_gone(old, new));
         let name = format!("{}.{}", key.section, key.name);
-        (from != to).then(|| ChangedKey { key: name, from, to, restart: !is_live(key) })
+        (from != to).then(|| ChangedKey { key: name, from, to, restart })
     };
     KEYS.iter().copied().flatten().filter_map(difference).collect()
 }
@@ -39,7 +46,12 @@ pub(crate) fn changed(old: &Settings, new: &Settings) -> Vec<ChangedKey> {
 /// Takes over those values that take effect at once.
 pub(crate) fn take_live(running: &mut Settings, new: &Settings) {
     running.node.on_term = new.node.on_term;
-    running.network.entry.clone_from(&new.network.entry);
+    // Entry points are added at once; one that is gone is tried until a restart.
+    for entry in &new.network.entry {
+        if !running.network.entry.contains(entry) {
+            running.network.entry.push(entry.clone());
+        }
+    }
     running.files.paths.clone_from(&new.files.paths);
     running.files.upload_rate = new.files.upload_rate;
     running.files.download_rate = new.files.download_rate;
@@ -73,6 +85,17 @@ mod tests {
         take_live(&mut running, &new);
         assert_eq!(running, new);
         assert_eq!(changed(&running, &new), []);
+    }
+
+    #[test]
+    fn an_entry_point_that_is_gone_waits_for_a_restart() {
+        let (mut running, mut new) = (Settings::default(), Settings::default());
+        running.network.entry = vec!["192.168.1.7:1".into(), "192.168.1.8:1".into()];
+        new.network.entry = vec!["192.168.1.8:1".into(), "192.168.1.9:1".into()];
+        assert!(changed(&running, &new)[0].restart);
+        take_live(&mut running, &new);
+        assert_eq!(running.network.entry, ["192.168.1.7:1", "192.168.1.8:1", "192.168.1.9:1"]);
+        assert!(changed(&running, &new)[0].restart, "it is told until the restart");
     }
 
     #[test]
