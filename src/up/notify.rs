@@ -5,6 +5,7 @@
 
 #[cfg(target_os = "linux")]
 mod systemd {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use potluck::Node;
@@ -30,8 +31,12 @@ mod systemd {
         std::env::var_os("NOTIFY_SOCKET").is_some()
     }
 
+    /// Whether the manager was told that the node can be used.
+    static READY: AtomicBool = AtomicBool::new(false);
+
     /// The node can be used.
     pub(in crate::up) fn ready() {
+        READY.store(true, Ordering::Relaxed);
         tell(&[NotifyState::Ready]);
     }
 
@@ -40,10 +45,19 @@ mod systemd {
         tell(&[NotifyState::Stopping]);
     }
 
-    /// The configuration is read again; [`ready`] must follow.
+    /// The configuration is read again; [`reloaded`] must follow.
     pub(in crate::up) fn reloading() {
-        if let Ok(now) = NotifyState::monotonic_usec_now() {
+        if READY.load(Ordering::Relaxed)
+            && let Ok(now) = NotifyState::monotonic_usec_now()
+        {
             tell(&[NotifyState::Reloading, now]);
+        }
+    }
+
+    /// The configuration was read again. A node that cannot be used yet does not say that it can.
+    pub(in crate::up) fn reloaded() {
+        if READY.load(Ordering::Relaxed) {
+            tell(&[NotifyState::Ready]);
         }
     }
 
@@ -77,9 +91,10 @@ mod systemd {
     pub(in crate::up) fn ready() {}
     pub(in crate::up) fn stopping() {}
     pub(in crate::up) fn reloading() {}
+    pub(in crate::up) fn reloaded() {}
     pub(in crate::up) async fn alive<T>(_: &Node) -> T {
         std::future::pending().await
     }
 }
 
-pub(super) use systemd::{alive, ready, reloading, stopping};
+pub(super) use systemd::{alive, ready, reloaded, reloading, stopping};

@@ -148,7 +148,7 @@ async fn reload_at<T>(out: Out, app: &Arc<App>, mut hangups: Hangups) -> T {
             }
             Err(failure) => out.note(format!("the configuration stays as it was: {failure}")),
         }
-        notify::ready();
+        notify::reloaded();
     }
 }
 

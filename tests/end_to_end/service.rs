@@ -147,3 +147,26 @@ fn the_service_manager_hears_that_the_node_is_ready_alive_reloading_and_stopping
     hear("STOPPING=1");
     assert!(node.ended().success());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_node_that_waits_for_its_network_does_not_say_that_it_is_ready_after_a_reload() {
+    use std::os::unix::net::UnixDatagram;
+    let folder = tempfile::tempdir().expect("folder");
+    let socket = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("bound");
+    manager.set_read_timeout(Some(crate::process::PATIENCE)).expect("set");
+    let data = folder.path().join("data");
+    let mut command = up(&data);
+    command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "400000").arg("127.0.0.1:1");
+    let node = Node::start_unready(&data, &mut command);
+    node.signal("HUP");
+    let mut signs = 0;
+    while signs < 4 {
+        let mut bytes = [0; 4096];
+        let length = manager.recv(&mut bytes).expect("a message in time");
+        let text = String::from_utf8_lossy(&bytes[..length]);
+        assert!(!text.contains("READY=1") && !text.contains("RELOADING=1"), "{text}");
+        signs += usize::from(text.contains("WATCHDOG=1"));
+    }
+}
