@@ -86,17 +86,17 @@ impl Samples {
 impl Collector for Samples {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         for (what, number) in self.0.iter().filter(|(what, _)| !families::is_merged(what)) {
+            // The format asks for seconds.
+            let micros = what.unit == statistics::Unit::Microseconds;
+            let scaled = if micros { number.as_f64() / 1e6 } else { number.as_f64() };
             match what.kind {
-                statistics::Kind::Counter if what.unit == statistics::Unit::Microseconds => {
-                    let seconds = number.as_u64() as f64 / 1e6;
-                    put(&mut encoder, what, &ConstCounter::new(seconds))?;
-                }
-                statistics::Kind::Counter => {
+                statistics::Kind::Counter if !micros => {
                     put(&mut encoder, what, &ConstCounter::new(number.as_u64()))?;
                 }
-                statistics::Kind::Gauge => {
-                    put(&mut encoder, what, &ConstGauge::new(number.as_f64()))?;
+                statistics::Kind::Counter => {
+                    put(&mut encoder, what, &ConstCounter::new(scaled))?;
                 }
+                statistics::Kind::Gauge => put(&mut encoder, what, &ConstGauge::new(scaled))?,
             }
         }
         Ok(())
@@ -120,7 +120,6 @@ fn split(what: &Statistic) -> (&'static str, Option<Unit>) {
         statistics::Unit::Count | statistics::Unit::Flag => return (what.name, None),
         statistics::Unit::Bytes => ("_bytes", Unit::Bytes),
         statistics::Unit::Seconds => ("_seconds", Unit::Seconds),
-        // Shown in the unit that the format asks for.
         statistics::Unit::Microseconds => ("_microseconds", Unit::Seconds),
     };
     match what.name.strip_suffix(suffix) {

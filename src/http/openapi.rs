@@ -74,7 +74,7 @@ const WORDS: &[(&str, &str, &[&str])] = &[
 /// 64 hexadecimal digits: ids of files, keys of nodes, teams.
 const HEX: &str = "^[0-9a-f]{64}$";
 /// What a parameter may be, by the beginning of the paths that have it, its place and its name.
-fn rules() -> [(&'static str, &'static str, &'static str, Value); 19] {
+fn rules() -> [(&'static str, &'static str, &'static str, Value); 18] {
     let hex = || json!({ "pattern": HEX });
     let count = |most: u32| json!({ "minimum": 1, "maximum": most });
     [
@@ -90,12 +90,11 @@ fn rules() -> [(&'static str, &'static str, &'static str, Value); 19] {
         ("/v1/kv", "header", "X-Potluck-Context", json!({ "pattern": "^(none|[A-Za-z0-9_-]+)$" })),
         ("/", "query", "key", json!({ "minLength": 1, "maxLength": 512 })),
         ("/", "query", "limit", count(10_000)),
-        ("/", "query", "r", count(16)),
-        ("/", "query", "w", count(16)),
+        ("/", "query", "r", count(32)),
+        ("/", "query", "w", count(32)),
         ("/", "query", "siblings", json!({ "enum": ["all"] })),
         ("/", "query", "span", json!({ "enum": ["15m", "24h"] })),
         ("/", "query", "kind", json!({ "enum": ["siblings", "lww"] })),
-        ("/", "query", "ttl", json!({ "pattern": "^[1-9][0-9]{0,3}(s|m|h|d)$" })),
         (
             "/",
             "query",

@@ -37,12 +37,15 @@ fn numbers_come_out_as_the_format_wants_them() {
             counter(Bytes) bytes_in: u64,
             /// How late it was.
             gauge(Seconds) lag: std::time::Duration as "kv_lag_seconds",
+            /// What it took.
+            counter(Microseconds) took: std::time::Duration as "kv_took_microseconds",
             /// What is not known.
             gauge unknown: Option<u64>,
         }
     }
     let lag = std::time::Duration::from_millis(1_500);
-    let some = Some { puts: 3, peers: 1.5, kept_bytes: 4, bytes_in: 5, lag, unknown: None };
+    let took = lag / 1_000;
+    let some = Some { puts: 3, peers: 1.5, kept_bytes: 4, bytes_in: 5, lag, took, unknown: None };
     let mut samples = Samples::default();
     samples.take(&some);
     let text = text(&registry(samples, None, &Timing::default())).expect("encodes");
@@ -52,6 +55,7 @@ fn numbers_come_out_as_the_format_wants_them() {
         "# UNIT potluck_kv_kept_bytes bytes\npotluck_kv_kept_bytes_total 4\n",
         "# TYPE potluck_kv_bytes_in counter\npotluck_kv_bytes_in_total 5\n",
         "# UNIT potluck_kv_lag_seconds seconds\npotluck_kv_lag_seconds 1.5\n",
+        "# UNIT potluck_kv_took_seconds seconds\npotluck_kv_took_seconds_total 0.0015\n",
     ] {
         assert!(text.contains(lines), "{lines} is not in\n{text}");
     }
