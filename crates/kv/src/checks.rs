@@ -23,7 +23,7 @@ use crate::event::{Output, PeerRequest, ServeId};
 /// delays other inputs.
 const PORTION: usize = 32;
 /// Pause between two portions. While requests wait, at most [`PORTION`] signatures are checked in this
-/// time, whoever sent them.
+/// time, for all peers together.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Requests that wait for their next portion; further ones are refused as busy. Each is as large as a call
 /// at most, so this bounds their memory to 16 MiB.

@@ -46,8 +46,8 @@ pub struct RequestOptions {
     /// others first.
     pub patience: Duration,
     /// Whether only other nodes named the address. Then the first datagram to it is short: the answer
-    /// brings a cookie, with which the request follows, a round trip later. Else whoever names the
-    /// address of a bystander could make this node send it padded requests.
+    /// brings a cookie, with which the request follows, a round trip later. Without this rule a node
+    /// that names the address of a bystander could make this node send it padded requests.
     pub named: bool,
 }
 

@@ -20,7 +20,7 @@ impl Effort {
         Self::begin(world).0 - self.0
     }
 
-    /// Whether so many operations since then took at most `most` checks each, what else went on included.
+    /// Whether these operations took at most `most` signature checks each. All checks since then count.
     #[must_use]
     pub fn check(self, world: &World, operations: usize, most: f64) -> Check {
         let checks = self.since(world);

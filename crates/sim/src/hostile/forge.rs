@@ -79,7 +79,7 @@ impl Forger {
         Envelope::sign(writer, me.network, draft).expect("an envelope within the limits")
     }
 
-    /// An envelope of a throw-away key with so many bytes.
+    /// An envelope of a throw-away key with a value of this many bytes.
     ///
     /// # Panics
     /// As [`envelope`](Self::envelope).
@@ -152,7 +152,7 @@ impl Forger {
         Request::Topic(InTopic { topic, body: TopicRequest::Gossip { messages: vec![message] } })
     }
 
-    /// An announcement with so many revocations that the authority did not sign, each of the right form.
+    /// An announcement with this many revocations. Each has the right form and was not signed by the authority.
     pub fn garbage_revocations(&mut self, me: &Me<'_>, count: usize) -> Bytes {
         let subject = potluck_wire::Revoked::Ticket(self.throw_away().public_key());
         let genuine =

@@ -550,7 +550,7 @@ impl Local<'_> {
     }
 }
 
-/// How long a call carries so many bytes.
+/// How long a call of this many bytes takes.
 const fn carried(bytes: usize) -> Duration {
     Duration::from_micros(bytes as u64 * 1_000_000 / CALL_RATE)
 }

@@ -30,7 +30,7 @@ struct Peer {
     refuses: Option<Refusal>,
     /// Why it will not have what it does not have.
     lost: Option<Refusal>,
-    /// After so many granules it only sends a byte now and then.
+    /// After this many granules it sends one byte now and then.
     drips_after: Option<u64>,
     /// It says that it has granules, and ends each stream without any.
     ends_streams: bool,
