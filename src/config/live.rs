@@ -38,7 +38,7 @@ pub(crate) fn changed(old: &Settings, new: &Settings) -> Vec<ChangedKey> {
         let is_entry = (key.section, key.name) == ("network", "entry");
         let restart = !is_live(key) || (is_entry && is_entry_gone(old, new));
         let name = format!("{}.{}", key.section, key.name);
-        (from != to).then(|| ChangedKey { key: name, from, to, restart })
+        (from != to).then_some(ChangedKey { key: name, from, to, restart })
     };
     KEYS.iter().copied().flatten().filter_map(difference).collect()
 }
