@@ -15,8 +15,6 @@ pub struct Defences {
     pub pull_budget: bool,
     /// Contexts, clocks, limits and absences are believed when a quorum of the closest says so.
     pub quorum_claims: bool,
-    /// The nodes that one ticket let in are not a whole replica set.
-    pub spread_tickets: bool,
     /// One budget of processor time a peer, over datagrams, calls and topic messages.
     pub priced_peers: bool,
     /// Announcements are checked whole before they are passed on.
@@ -32,13 +30,25 @@ pub struct Defences {
 }
 
 impl Defences {
+    /// All of them: what nodes run with.
+    pub const ALL: Self = Self {
+        member_writers: true,
+        store_only_near: true,
+        pull_budget: true,
+        quorum_claims: true,
+        priced_peers: true,
+        checked_announcements: true,
+        capped_contacts: true,
+        computed_frames: true,
+        paced_sources: true,
+        member_publishers: true,
+    };
     /// None of them, as the baseline of a comparison.
     pub const NONE: Self = Self {
         member_writers: false,
         store_only_near: false,
         pull_budget: false,
         quorum_claims: false,
-        spread_tickets: false,
         priced_peers: false,
         checked_announcements: false,
         capped_contacts: false,
@@ -50,18 +60,6 @@ impl Defences {
 
 impl Default for Defences {
     fn default() -> Self {
-        Self {
-            member_writers: true,
-            store_only_near: true,
-            pull_budget: true,
-            quorum_claims: true,
-            spread_tickets: true,
-            priced_peers: true,
-            checked_announcements: true,
-            capped_contacts: true,
-            computed_frames: true,
-            paced_sources: true,
-            member_publishers: true,
-        }
+        Self::ALL
     }
 }

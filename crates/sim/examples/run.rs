@@ -10,7 +10,7 @@ use potluck_sim::{Params, ScenarioError, scenarios};
 
 const HELP: &str = "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partitions P] [--prepared] [--log]\n\
      \x20   [--without DEFENCE]: member_writers, store_only_near, pull_budget, quorum_claims,\n\
-     \x20   spread_tickets, priced_peers, checked_announcements, capped_contacts, computed_frames,\n\
+     \x20   priced_peers, checked_announcements, capped_contacts, computed_frames,\n\
      \x20   paced_sources, member_publishers, or all\n\n";
 
 struct Asked {
@@ -47,7 +47,6 @@ fn switch_off(defences: &mut Defences, name: &str) -> Option<()> {
         "store_only_near" => &mut defences.store_only_near,
         "pull_budget" => &mut defences.pull_budget,
         "quorum_claims" => &mut defences.quorum_claims,
-        "spread_tickets" => &mut defences.spread_tickets,
         "priced_peers" => &mut defences.priced_peers,
         "checked_announcements" => &mut defences.checked_announcements,
         "capped_contacts" => &mut defences.capped_contacts,

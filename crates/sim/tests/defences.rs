@@ -13,19 +13,7 @@ struct Case {
     fails: &'static [&'static str],
 }
 
-const ALL: Defences = Defences {
-    member_writers: true,
-    store_only_near: true,
-    pull_budget: true,
-    quorum_claims: true,
-    spread_tickets: true,
-    priced_peers: true,
-    checked_announcements: true,
-    capped_contacts: true,
-    computed_frames: true,
-    paced_sources: true,
-    member_publishers: true,
-};
+const ALL: Defences = Defences::ALL;
 
 const CASES: &[Case] = &[
     Case {
