@@ -4,7 +4,8 @@
 //! It speaks as a node of a `lab` network, so that a measurement needs no ticket, and answers nothing.
 //! MODE is one of `bad` (calls with 1,024 badly signed envelopes), `offers` (calls with 4,096 offered
 //! keys), `loads` (calls for 64 keys), `datagrams` (lookups in datagrams), `topics` (calls with signed
-//! messages of the system topic) or `all`. CONTACT is a node, `<public key>@<address>`. It prints what it
+//! messages of the system topic), `all` of these, or `forged` (100,000 datagrams a second that no node made:
+//! half with the key of a stranger, half with a changed byte). CONTACT is a node, `<public key>@<address>`. It prints what it
 //! sent and what became of it.
 #![allow(clippy::print_stdout, reason = "telling figures is what it is for")]
 
@@ -80,6 +81,12 @@ async fn main() {
     attacker.end = Clock::now() + Duration::from_secs(seconds);
     let attacker = Arc::new(attacker);
     let mut tasks = tokio::task::JoinSet::new();
+    if mode == "forged" {
+        let (attacker, rng) = (Arc::clone(&attacker), rng.fork("forged"));
+        tasks.spawn(async move {
+            let _ = tokio::task::spawn_blocking(move || forged(&attacker, rng)).await;
+        });
+    }
     tasks.spawn(datagrams(Arc::clone(&attacker), rng.fork("link"), all || mode == "datagrams"));
     for (kind, requests) in kinds.into_iter().filter(|(kind, _)| all || mode == *kind) {
         let requests: Arc<[Bytes]> = requests.into();
@@ -211,6 +218,47 @@ fn badly_signed(attacker: &Attacker, number: u64) -> Bytes {
         Bytes::from(bytes)
     });
     encode_request(&Request::Store { envelopes: envelopes.collect(), certificates: Vec::new() })
+}
+
+/// Sends datagrams that look like a lookup of this node, but cannot be opened: 100 in each millisecond.
+fn forged(attacker: &Attacker, mut rng: Rng) {
+    let config = LinkConfig { lab: true, ..LinkConfig::default() };
+    let mut link = Link::new(attacker.identity.clone(), attacker.network, config, rng.fork("link"));
+    let now = Instant::from_micros(1);
+    let request = Request::FindNode {
+        target: Key::from_bytes([1; 32]),
+        count: 16,
+        want: Want::Values,
+        parts: None,
+    };
+    let mut real = Vec::new();
+    for to in &attacker.targets {
+        let _ = link.request(now, *to, &request, RequestOptions::default());
+    }
+    while let Some(output) = link.poll_output() {
+        if let Output::Transmit { to, bytes } = output {
+            real.push((to, bytes.to_vec()));
+        }
+    }
+    let key = attacker.identity.public_key();
+    let start = Clock::now();
+    let mut sent = 0_u64;
+    while Clock::now() < attacker.end {
+        let due = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX) * 100;
+        while sent < due {
+            sent += 1;
+            let (to, bytes) = &real[sent as usize % attacker.targets.len()];
+            let mut copy = bytes.clone();
+            let at = copy.windows(32).position(|window| window == key.as_bytes());
+            match at.filter(|_| sent % 2 == 0) {
+                Some(at) => copy[at..at + 32].copy_from_slice(&rng.bytes::<32>()),
+                None => *copy.last_mut().expect("a datagram") ^= 1 + (sent as u8 >> 1),
+            }
+            let _ = attacker.socket.try_send(*to, &copy);
+        }
+        attacker.tally.datagrams.store(sent, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Receives what comes, and with `floods` sends lookups in datagrams as fast as the socket takes them.

@@ -45,6 +45,11 @@ const STRIKE_LIFE: Duration = Duration::from_secs(60);
 /// How long a peer is ignored. A guess: long enough that three bad requests a minute cost nothing.
 pub(crate) const IGNORED_FOR: Duration = Duration::from_secs(60);
 
+/// The shortest time for which the answer to a refused call is held back. The call keeps its stream for this
+/// time, so a connection with `s` streams causes at most `4 s` refusals a second. Without it a flood of
+/// calls that are refused at once took half of the machine from others (docs/measurements.md). Raising it
+/// makes an honest peer that had a busy second wait longer before it asks another node.
+const HOLD_MIN: Duration = Duration::from_millis(250);
 /// The longest time for which the answer to a refused call is held back: until the peer's budget is there
 /// again, but no longer than it would wait.
 const HOLD_MAX: Duration = Duration::from_secs(1);
@@ -183,7 +188,7 @@ impl Prices {
             return Ruling::Serve;
         }
         self.stats.over_budget += 1;
-        Ruling::Busy(wait.min(HOLD_MAX))
+        Ruling::Busy(wait.clamp(HOLD_MIN, HOLD_MAX))
     }
 
     /// Work that a peer's earlier request turned out to cost. What is not there is owed.
@@ -328,6 +333,15 @@ mod tests {
         let cost = served * u64::from(CALL + 366);
         let allowed = u64::from(BUDGET.burst) + until / 1000 * u64::from(BUDGET.per_second);
         assert!(cost <= allowed + 1000, "{cost} us of {allowed}");
+    }
+
+    #[test]
+    fn a_refused_call_keeps_its_stream_for_a_while() {
+        let (mut prices, now) = (Prices::new(true), Instant::from_micros(1_000_000));
+        while prices.admit_call(now, &peer(1), 1000) == Ruling::Serve {}
+        assert_eq!(prices.admit_call(now, &peer(1), 1000), Ruling::Busy(HOLD_MIN));
+        prices.charge(now, &peer(1), u32::MAX);
+        assert_eq!(prices.admit_call(now, &peer(1), 1000), Ruling::Busy(HOLD_MAX));
     }
 
     #[test]
