@@ -28,12 +28,8 @@ use crate::cli::{Command, Global, OVERVIEW, ServiceCommand};
 use crate::failure::Failure;
 use crate::out::Out;
 
-/// Datagrams are allocated on one thread and freed on another all the time, over which the
-/// threads of glibc's allocator wait for each other: a tenth of the time of a busy node.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-fn main() -> ExitCode {
+/// Does what the command line of this process says.
+pub fn main() -> ExitCode {
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error),
