@@ -149,6 +149,10 @@ codes! {
         "A member answers neither this node nor others that were asked to try. After some seconds it counts as \
          dead and its records are copied to the next closest nodes. It may be switched off, stopped, or cut \
          off from the network. A member that leaves (Ctrl-C, potluck leave) is not named here.";
+    "member.unsolved": "wait some seconds while this node solves the puzzle; if it stays, set this machine's clock";
+        "date -u";
+        "An open network lets nodes in that solved its puzzle for this week. This node has no solution that \
+         is accepted now.";
     "network.alone": "start a node of the last run, or name one";
         "potluck join IP:PORT";
         "None of the nodes that this one knew in its last run answers.";

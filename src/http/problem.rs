@@ -219,6 +219,7 @@ impl From<CommandError> for Problem {
             }
             CommandError::LostOwn => Self::forbidden("lostOwn", detail).hint(NEW_IDENTITY),
             CommandError::PutOut => Self::forbidden("putOut", detail).hint(NEW_TICKET),
+            CommandError::NoCommons => Self::forbidden("noCommons", detail).hint(NO_COMMONS),
             CommandError::NotWriter { .. } => Self::forbidden("notWriter", detail)
                 .hint("ask the owner to add it with potluck team add"),
             CommandError::NoTeam(_) => Self::absent(detail)
@@ -304,6 +305,7 @@ fn of_refusal(refusal: Refusal, detail: String) -> Problem {
         }
         Refusal::NotWriter => Problem::forbidden("notWriter", detail)
             .hint("ask the team's owner to add this node with potluck team add"),
+        Refusal::NoCommons => Problem::forbidden("noCommons", detail).hint(NO_COMMONS),
         Refusal::NotMember => Problem::forbidden("notMember", detail)
             .hint("this machine was excluded, or its certificate has expired; see potluck status"),
         _ => Problem::unavailable("refused", detail).hint("try again"),
@@ -327,6 +329,9 @@ fn of_storage(failure: StorageFailure, detail: String) -> Problem {
     }
 }
 
+/// What to do where the network has no space `commons`.
+const NO_COMMONS: &str = "add --space own (only this node writes), --space content (the key is the value's \
+                          hash) or --space team/<id> (potluck team create)";
 /// What to do where one identity runs twice.
 const NEW_IDENTITY: &str =
     "start the copy again with potluck up --new-identity, then the original as it is";
@@ -373,6 +378,7 @@ mod tests {
             (CommandError::ClockOff(-3_600_000), 503, 5),
             (CommandError::LostOwn, 403, 6),
             (CommandError::PutOut, 403, 6),
+            (CommandError::NoCommons, 403, 6),
             (CommandError::Storage(StorageFailure::Full), 507, 9),
             (CommandError::Storage(StorageFailure::Stopped), 503, 9),
             (CommandError::Storage(StorageFailure::Corrupt), 500, 7),

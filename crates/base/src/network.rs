@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::PublicKey;
 use crate::hex::hex_text;
+use crate::puzzle::Difficulty;
 
 /// Longest network name in bytes.
 pub const NETWORK_NAME_BYTES_MAX: usize = 64;
@@ -54,7 +55,7 @@ impl fmt::Display for Admission {
     }
 }
 
-/// The hash of a network's name, admission mode and authority key.
+/// The hash of a network's name, admission mode, authority key and, in `open`, difficulty.
 ///
 /// It enters every datagram header, key derivation and signature, so that two networks never mix,
 /// also when both are called "prod". (Two public networks with one protocol name did merge once,
@@ -63,20 +64,33 @@ impl fmt::Display for Admission {
 pub struct NetworkId([u8; 32]);
 
 impl NetworkId {
-    /// The id of the network `name` with `admission`; `authority` is `None` in `lab` and `open`.
+    /// The id of the network `name` with `admission`; `authority` is `None` in `lab`. An `open` network
+    /// has a difficulty as well: see [`NetworkId::open`].
     #[must_use]
     pub fn new(name: &str, admission: Admission, authority: Option<&PublicKey>) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("potluck 2026 network id");
-        // Lengths first, so that no name can imitate another name with a mode behind it.
-        for part in [
+        Self::of_parts(&[
             name.as_bytes(),
             admission.as_str().as_bytes(),
             authority.map_or(&[][..], |key| key.as_bytes().as_slice()),
-        ] {
+        ])
+    }
+
+    fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("potluck 2026 network id");
+        // Lengths first, so that no name can imitate another name with a mode behind it.
+        for part in parts {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
         Self(*hasher.finalize().as_bytes())
+    }
+
+    /// The id of the `open` network `name` of this difficulty: two networks of one name whose puzzles
+    /// differ are two networks.
+    #[must_use]
+    pub fn open(name: &str, difficulty: Difficulty) -> Self {
+        let bits = [difficulty.static_bits(), difficulty.dynamic_bits()];
+        Self::of_parts(&[name.as_bytes(), Admission::Open.as_str().as_bytes(), &[], &bits])
     }
 
     /// The 32 bytes of the id.
@@ -106,6 +120,9 @@ mod tests {
             NetworkId::new("prod", Admission::Open, None),
             NetworkId::new("prod", Admission::Invite, Some(&key)),
             NetworkId::new("prodlab", Admission::Lab, None),
+            NetworkId::open("prod", Difficulty::new(16, 22).expect("a difficulty")),
+            NetworkId::open("prod", Difficulty::new(16, 23).expect("a difficulty")),
+            NetworkId::open("prod", Difficulty::new(22, 16).expect("a difficulty")),
         ];
         for (index, id) in ids.iter().enumerate() {
             assert!(ids[index + 1..].iter().all(|other| other != id));

@@ -14,7 +14,7 @@ pub(crate) fn is_future_dated(head: &SignedHead, wall: UnixMillis) -> bool {
 
 /// Whether an envelope from any source may be stored here, apart from its signature.
 pub(crate) fn is_admissible(config: &Config, head: &SignedHead, wall: UnixMillis) -> bool {
-    !is_future_dated(head, wall) && is_alive(config, head, wall)
+    config.keeps_space(head.space()) && !is_future_dated(head, wall) && is_alive(config, head, wall)
 }
 
 /// Whether an envelope has not expired and does not live longer than this network allows.

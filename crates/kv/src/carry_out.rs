@@ -174,6 +174,7 @@ fn outcome(reply: &Reply) -> Result<Applied, Refusal> {
         CommandError::Busy | CommandError::TooManyWatches | CommandError::TooFewAnswers { .. } => {
             Err(Refusal::Busy)
         }
+        CommandError::NoCommons => Err(Refusal::NoCommons),
         CommandError::NotWriter { .. } | CommandError::NoTeam(_) => Err(Refusal::NotWriter),
         CommandError::Draft(_)
         | CommandError::BadContext

@@ -320,6 +320,12 @@ pub enum CommandError {
          put back; this node writes nothing any more"
     )]
     LostOwn,
+    /// The network keeps no records in the space `commons`. Nothing changed.
+    #[error(
+        "an open network has no space commons, where each stranger could write under each name; use the \
+         space own, content or team/<id>"
+    )]
+    NoCommons,
     /// This node is not on the list of the team's writers. Nothing changed.
     #[error(
         "this node may not write in team/{team}: it is not on the list that its owner {owner} signed"

@@ -72,6 +72,9 @@ pub struct Config {
     pub leave_deadline: Duration,
     /// Stale replicas that one read updates. Raising it costs traffic after reads of diverged replicas.
     pub read_repairs_max: usize,
+    /// Whether records in the space `commons` are kept. Off in `open` networks, where each stranger could
+    /// write under each name.
+    pub commons: bool,
     /// Parameters of watches.
     pub watch: WatchConfig,
     /// The defences that are on: all of them, except in tests that show what one is for.
@@ -79,6 +82,19 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether records of this space are kept in this network.
+    #[must_use]
+    pub const fn keeps_space(&self, space: Space) -> bool {
+        match space {
+            Space::Commons => self.commons,
+            Space::Content
+            | Space::Own(_)
+            | Space::Provider
+            | Space::Team(_)
+            | Space::Writers(_) => true,
+        }
+    }
+
     /// Most writers of a key of this space and kind. Providers have a limit of their own.
     #[must_use]
     pub const fn writers_of(&self, space: Space, kind: Kind) -> u16 {
@@ -122,6 +138,7 @@ impl Default for Config {
             expire_interval: Duration::from_secs(60),
             leave_deadline: Duration::from_secs(5),
             read_repairs_max: 3,
+            commons: true,
             watch: WatchConfig::default(),
             defences: Defences::default(),
         }

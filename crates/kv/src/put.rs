@@ -95,6 +95,14 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    /// The space that it writes in.
+    pub(crate) const fn space(&self) -> Space {
+        match self {
+            Self::Put(put) | Self::Rewrite { put, .. } => put.space,
+            Self::Apply { apply, .. } => apply.space,
+        }
+    }
+
     /// The team in whose space it writes. A rewrite is of a record that was let in.
     pub(crate) const fn team(&self) -> Option<TeamId> {
         let space = match self {

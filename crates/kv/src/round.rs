@@ -390,6 +390,7 @@ const fn is_for_good(reason: Refusal) -> bool {
             | Refusal::NotResponsible
             | Refusal::NotMember
             | Refusal::CertificateNeeded
+            | Refusal::NoCommons
     )
 }
 

@@ -385,6 +385,9 @@ fn admit(
 ) -> Result<(Envelope, u16), Refusal> {
     let envelope = Envelope::decode(part).map_err(|_| Refusal::BadEnvelope)?;
     let head = envelope.head();
+    if !core.config.keeps_space(head.space()) {
+        return Err(Refusal::NoCommons);
+    }
     is_in_time(core, now, head)?;
     is_of_its_kind(&envelope)?;
     if !core.keeps(&head.key()) {

@@ -1,18 +1,63 @@
 //! The link's side of the door: which senders are let in, and when our own certificate is shown.
 //!
+//! In an `open` network the proof of the puzzles takes the place of the certificate, by the same rules.
+//!
 //! The certificate is shown to who may not remember it: with every request until the peer answered
 //! one without a cookie (then it has a session for us), and again after every silence. Who shows it
 //! is shown one in the answer. So in the steady state no datagram carries one.
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, PublicKey, Salt, UnixMillis};
-use potluck_wire::limits::CERTIFICATE_BYTES_MAX;
+use potluck_wire::limits::{CERTIFICATE_BYTES_MAX, PUZZLE_PROOF_BYTES_MAX};
 use potluck_wire::{Request, Revoked};
 
 use crate::frame::certificate_overhead;
-use crate::gatekeeper::{Gatekeeper, Pass, RevocationError};
+use crate::gatekeeper::{Gatekeeper, OwnTrouble, Pass, RevocationError};
 use crate::link::{Link, RequestToken, canonical};
 use crate::outputs::Output;
+use crate::puzzle_gate::{Checked, PuzzleGate};
+
+/// What decides who is heard.
+#[derive(Debug)]
+pub(crate) enum Door {
+    /// In an `invite` network: certificates.
+    Invite(Gatekeeper),
+    /// In an `open` network: puzzles.
+    Open(PuzzleGate),
+}
+
+impl Door {
+    /// What this node shows.
+    fn credential(&self) -> Option<&Bytes> {
+        match self {
+            Self::Invite(gatekeeper) => gatekeeper.certificate(),
+            Self::Open(gate) => gate.proof(),
+        }
+    }
+
+    /// The longest that others show.
+    const fn credential_bytes_max(&self) -> usize {
+        match self {
+            Self::Invite(_) => CERTIFICATE_BYTES_MAX,
+            Self::Open(_) => PUZZLE_PROOF_BYTES_MAX,
+        }
+    }
+
+    fn holds(&self, sender: &PublicKey, pass: &Pass) -> bool {
+        match self {
+            Self::Invite(gatekeeper) => gatekeeper.holds(sender, pass),
+            Self::Open(gate) => gate.holds(pass),
+        }
+    }
+}
+
+/// What a sender showed, and how it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    pub(crate) credential: Option<&'a [u8]>,
+    /// Whether its address is proven, or it was asked.
+    pub(crate) proven: bool,
+}
 
 /// Whether a sender may be heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,34 +78,72 @@ impl Link {
     /// Puts a door in: from now on only members are heard. For a new link.
     #[must_use]
     pub fn with_gatekeeper(mut self, gatekeeper: Gatekeeper) -> Self {
-        self.gatekeeper = Some(gatekeeper);
+        self.set_gatekeeper(gatekeeper);
         self
     }
 
     /// As [`with_gatekeeper`](Self::with_gatekeeper), for a link that is part of something.
     pub fn set_gatekeeper(&mut self, gatekeeper: Gatekeeper) {
-        self.gatekeeper = Some(gatekeeper);
+        self.door = Some(Door::Invite(gatekeeper));
+    }
+
+    /// Puts the door of an `open` network in. For a new link.
+    pub fn set_puzzle_gate(&mut self, gate: PuzzleGate) {
+        self.door = Some(Door::Open(gate));
     }
 
     /// The door, in an `invite` network.
     #[must_use]
     pub const fn gatekeeper(&self) -> Option<&Gatekeeper> {
-        self.gatekeeper.as_ref()
+        match &self.door {
+            Some(Door::Invite(gatekeeper)) => Some(gatekeeper),
+            Some(Door::Open(_)) | None => None,
+        }
+    }
+
+    fn gatekeeper_mut(&mut self) -> Option<&mut Gatekeeper> {
+        match &mut self.door {
+            Some(Door::Invite(gatekeeper)) => Some(gatekeeper),
+            Some(Door::Open(_)) | None => None,
+        }
+    }
+
+    /// The door, in an `open` network.
+    #[must_use]
+    pub const fn puzzle_gate(&self) -> Option<&PuzzleGate> {
+        match &self.door {
+            Some(Door::Open(gate)) => Some(gate),
+            Some(Door::Invite(_)) | None => None,
+        }
+    }
+
+    /// Why the others do not hear this node any more, as far as it knows. In an `invite` network this
+    /// costs a check of a signature.
+    #[must_use]
+    pub fn own_trouble(&self) -> Option<OwnTrouble> {
+        match self.door.as_ref()? {
+            Door::Invite(gatekeeper) => gatekeeper.own_trouble(),
+            Door::Open(gate) => gate.own_trouble(),
+        }
     }
 
     /// What the wall clock shows: the time by which certificates expire, and which answers carry.
     /// Until it is known, no node is admitted.
     pub fn set_wall_clock(&mut self, at: Instant, now: UnixMillis) {
         self.clock.set(at, now);
-        if let Some(gatekeeper) = &mut self.gatekeeper {
-            gatekeeper.set_wall_clock(now);
+        match &mut self.door {
+            Some(Door::Invite(gatekeeper)) => gatekeeper.set_wall_clock(now),
+            Some(Door::Open(gate)) => gate.set_wall_clock(now),
+            None => {}
         }
     }
 
-    /// This node's own certificate from now on.
+    /// This node's own certificate, or proof of its puzzles, from now on.
     pub fn set_certificate(&mut self, certificate: Bytes) {
-        if let Some(gatekeeper) = &mut self.gatekeeper {
-            gatekeeper.set_certificate(certificate);
+        match &mut self.door {
+            Some(Door::Invite(gatekeeper)) => gatekeeper.set_certificate(certificate),
+            Some(Door::Open(gate)) => gate.set_proof(certificate),
+            None => {}
         }
         // The peers' memory is of the old one, which may expire soon.
         self.certificate_number += 1;
@@ -72,7 +155,7 @@ impl Link {
     /// # Errors
     /// [`RevocationError`]
     pub fn admit_revocation(&mut self, bytes: &[u8]) -> Result<Option<Revoked>, RevocationError> {
-        let gatekeeper = self.gatekeeper.as_mut().ok_or(RevocationError::NoAuthority)?;
+        let gatekeeper = self.gatekeeper_mut().ok_or(RevocationError::NoAuthority)?;
         let out = gatekeeper.admit_revocation(bytes)?;
         if let Some(Revoked::Member(peer)) = &out {
             self.sessions.remove(peer);
@@ -82,25 +165,25 @@ impl Link {
 
     /// What this node's own id is salted with, as its certificate says.
     pub(crate) fn salt(&self) -> Option<Salt> {
-        self.gatekeeper.as_ref().and_then(Gatekeeper::salt)
+        self.gatekeeper().and_then(Gatekeeper::salt)
     }
 
     /// The revocations that this link knows, as signed bytes, to be told to others.
     pub fn revocations(&self) -> impl Iterator<Item = &Bytes> {
-        self.gatekeeper.iter().flat_map(Gatekeeper::revocations)
+        self.gatekeeper().into_iter().flat_map(Gatekeeper::revocations)
     }
 
     /// Whether `peer` is known to be admitted now. True in networks without a door.
     #[must_use]
     pub fn is_admitted(&self, peer: &PublicKey) -> bool {
-        self.gatekeeper.as_ref().is_none_or(|_| self.remembered(peer).is_some())
+        self.door.as_ref().is_none_or(|_| self.remembered(peer).is_some())
     }
 
     /// Until when `peer` is admitted, if it surely remembers us as a member at this address: it
     /// answered there without asking for a proof. Always in networks without a door.
     #[must_use]
     pub fn introduced_until(&self, peer: &Contact) -> Option<UnixMillis> {
-        if self.gatekeeper.is_none() {
+        if self.door.is_none() {
             return Some(UnixMillis(u64::MAX));
         }
         let session = self.sessions.peek(&peer.public_key)?;
@@ -112,7 +195,7 @@ impl Link {
     /// The certificate to show to `peer` and the room to leave for the one it will show; nothing if
     /// both know each other.
     pub(crate) fn to_show(&self, peer: &PublicKey) -> (Option<Bytes>, usize) {
-        let Some(gatekeeper) = &self.gatekeeper else { return (None, 0) };
+        let Some(door) = &self.door else { return (None, 0) };
         let introduced = self
             .sessions
             .peek(peer)
@@ -120,48 +203,73 @@ impl Link {
         if introduced && self.remembered(peer).is_some() {
             return (None, 0);
         }
-        (gatekeeper.certificate().cloned(), certificate_overhead(CERTIFICATE_BYTES_MAX))
+        (door.credential().cloned(), certificate_overhead(door.credential_bytes_max()))
     }
 
     /// Our certificate, if an answer is to show it.
     pub(crate) fn shown_in_answer(&self, shows: bool) -> Option<Bytes> {
-        self.gatekeeper.as_ref().filter(|_| shows)?.certificate().cloned()
+        self.door.as_ref().filter(|_| shows)?.credential().cloned()
     }
 
     /// What is remembered of a certificate of `peer`, if it holds.
     fn remembered(&self, peer: &PublicKey) -> Option<Pass> {
-        let gatekeeper = self.gatekeeper.as_ref()?;
+        let door = self.door.as_ref()?;
         let pass = **self.sessions.peek(peer)?.pass.as_ref()?;
-        gatekeeper.holds(peer, &pass).then_some(pass)
+        door.holds(peer, &pass).then_some(pass)
     }
 
     /// Whether what came sealed from `sender` may be heard. Costs at most one check of a signature,
-    /// and two for an enrolment.
+    /// and two for an enrolment; in an `open` network a few hashes.
     pub(crate) fn entry(
         &mut self,
+        now: Instant,
         sender: &PublicKey,
-        shown: Option<&[u8]>,
+        shown: Shown<'_>,
         request: Option<&Request>,
     ) -> Entry {
         let remembered = self.remembered(sender);
-        let Some(gatekeeper) = &self.gatekeeper else { return Entry::Open };
-        let entry = match (shown, remembered) {
+        let Some(door) = &mut self.door else { return Entry::Open };
+        let credential = match (shown.credential, remembered) {
             // Nothing new is shown.
-            (Some(shown), Some(pass)) if pass.is_of(shown) => Entry::Admitted(pass),
-            (None, Some(pass)) => Entry::Admitted(pass),
-            (Some(shown), _) => {
-                self.stats.certificates_checked += 1;
-                gatekeeper.check(sender, shown).map_or(Entry::Refused, Entry::Admitted)
+            (Some(credential), Some(pass)) if pass.is_of(credential) => {
+                return Entry::Admitted(pass);
             }
-            (None, None) => Entry::Unknown,
+            (None, Some(pass)) => return Entry::Admitted(pass),
+            (Some(credential), _) => Some(credential),
+            (None, None) => None,
         };
-        match (entry, request) {
-            (Entry::Refused | Entry::Unknown, Some(Request::Enroll(enroll)))
-                if gatekeeper.may_enroll(sender, enroll) =>
-            {
-                Entry::Enrolling
+        match door {
+            Door::Invite(gatekeeper) => {
+                let entry = credential.map_or(Entry::Unknown, |certificate| {
+                    self.stats.certificates_checked += 1;
+                    gatekeeper.check(sender, certificate).map_or(Entry::Refused, Entry::Admitted)
+                });
+                match (entry, request) {
+                    (Entry::Refused | Entry::Unknown, Some(Request::Enroll(enroll)))
+                        if gatekeeper.may_enroll(sender, enroll) =>
+                    {
+                        Entry::Enrolling
+                    }
+                    (entry, _) => entry,
+                }
             }
-            (entry, _) => entry,
+            Door::Open(gate) => {
+                let Some(proof) = credential else { return Entry::Unknown };
+                match gate.check(now, sender, proof, shown.proven) {
+                    Checked::Holds(pass) => {
+                        self.stats.puzzles_checked += 1;
+                        Entry::Admitted(pass)
+                    }
+                    Checked::Wrong => {
+                        self.stats.puzzles_refused += 1;
+                        Entry::Refused
+                    }
+                    Checked::Deferred => {
+                        self.stats.puzzles_deferred += 1;
+                        Entry::Unknown
+                    }
+                }
+            }
         }
     }
 
@@ -189,7 +297,7 @@ impl Link {
 
     /// Whether a datagram without any session behind it is worth a key agreement.
     pub(crate) fn is_marked(&self, sender: &PublicKey, boot: &[u8; 16]) -> bool {
-        self.gatekeeper.is_none() || self.marks.is_boot_of(sender, boot)
+        self.door.is_none() || self.marks.is_boot_of(sender, boot)
     }
 
     /// An answer to an introduction: the request itself can go now, or the introduction once more

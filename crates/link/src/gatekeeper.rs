@@ -47,6 +47,8 @@ pub enum OwnTrouble {
     Expired,
     /// Its certificate is dated over five minutes ahead of its clock: one of the two clocks is wrong.
     FromAhead,
+    /// In an `open` network: it has no solution of the puzzle of an epoch that is accepted now.
+    Unsolved,
 }
 
 /// What is remembered of a certificate that was checked.
@@ -54,7 +56,8 @@ pub enum OwnTrouble {
 pub(crate) struct Pass {
     /// Of the signed bytes, so that the same ones are not checked again.
     hash: [u8; 32],
-    issued: UnixMillis,
+    /// From when on it may be valid.
+    pub(crate) issued: UnixMillis,
     /// From when on it is void.
     pub(crate) expires: UnixMillis,
     /// What its member's node id is salted with.
@@ -63,6 +66,12 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
+    /// That of a proof of the puzzles of an `open` network.
+    pub(crate) fn of_proof(proof: &[u8], from: UnixMillis, until: UnixMillis) -> Self {
+        let hash = *blake3::hash(proof).as_bytes();
+        Self { hash, issued: from, expires: until, salt: None, ticket: None }
+    }
+
     /// Whether these are the bytes it was made from.
     pub(crate) fn is_of(&self, certificate: &[u8]) -> bool {
         *blake3::hash(certificate).as_bytes() == self.hash

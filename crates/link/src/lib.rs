@@ -19,6 +19,9 @@
 //! - An answer counts only from such a key. Certificates travel inside the seal: with requests to
 //!   who may not know us, and with the answers to these.
 //!
+//! With a [`PuzzleGate`], in an `open` network, the same holds of keys that solve the network's puzzles,
+//! and no other machine gets a byte back.
+//!
 //! What it does not: forward secrecy, order, delivery. A request may be handled twice (a stranger's
 //! datagram that was recorded can be replayed; a try whose answer was lost is repeated under a new
 //! id), so handling must be idempotent.
@@ -39,6 +42,7 @@ mod marks;
 mod observed;
 mod outputs;
 mod paths;
+mod puzzle_gate;
 mod receive;
 mod replay;
 mod requests;
@@ -54,4 +58,5 @@ pub use gatekeeper::{
 pub use link::{Input, Link, ReplyTo, RequestError, RequestOptions, RequestToken, RespondError};
 pub use observed::ObservedAddress;
 pub use outputs::Output;
+pub use puzzle_gate::PuzzleGate;
 pub use stats::LinkStats;

@@ -10,6 +10,7 @@ use potluck_base::{
 use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{Request, Response, encode_request, encode_response};
 
+use crate::admission::Door;
 use crate::buckets::Gate;
 use crate::clocks::PeerClocks;
 use crate::config::LinkConfig;
@@ -121,7 +122,7 @@ pub struct Link {
     pub(crate) requests: Requests,
     pub(crate) hellos: Hellos,
     pub(crate) marks: Marks,
-    pub(crate) gatekeeper: Option<Gatekeeper>,
+    pub(crate) door: Option<Door>,
     /// One up with every own certificate.
     pub(crate) certificate_number: u64,
     /// Limits for senders that proved nothing.
@@ -153,7 +154,7 @@ impl Link {
             tag: network.tag(),
             boot: marks.boot(&identity.public_key(), rng.bytes()),
             marks,
-            gatekeeper: None,
+            door: None,
             certificate_number: 0,
             counter: 0,
             cookies: CookieJar::new(&mut rng.fork("cookies")),
@@ -338,7 +339,7 @@ impl Link {
             requests_outstanding: self.requests.len(),
             hellos_outstanding: self.hellos.len(),
             limits: self.strangers.len() + self.callers.len(),
-            revocations: self.gatekeeper.as_ref().map_or(0, Gatekeeper::revocations_len),
+            revocations: self.gatekeeper().map_or(0, Gatekeeper::revocations_len),
             outputs_queued: self.outputs.len(),
             paths: self.paths.len(),
             ..self.stats.clone()

@@ -54,7 +54,7 @@ pub enum Output {
         to: Contact,
     },
     /// In an `invite` network: this peer showed its certificate and surely is at that address. Said
-    /// again when the address or the certificate is another.
+    /// again when the address or the certificate is another. In an `open` network the same of its proof.
     Admitted {
         /// Who, and where.
         contact: Contact,

@@ -11,7 +11,7 @@ use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{DecodeError, Refusal, Response, decode_request, decode_response};
 
-use crate::admission::Entry;
+use crate::admission::{Entry, Shown};
 use crate::frame::{
     ANSWER_OVERHEAD, Cookie, Frame, FrameError, Greeter, Inner, Kind, Sealed, Serial,
     certificate_overhead, parse, parse_inner, write_retry, write_welcome,
@@ -250,7 +250,8 @@ impl Link {
             self.stats.dropped_stranger_rate += 1;
             return;
         }
-        let entry = self.entry(&from.public_key, inner.certificate, request.as_ref());
+        let shown = Shown { credential: inner.certificate, proven };
+        let entry = self.entry(now, &from.public_key, shown, request.as_ref());
         let pass = match entry {
             Entry::Open => None,
             Entry::Admitted(pass) => Some(pass),
@@ -339,7 +340,8 @@ impl Link {
             self.stats.dropped_undecodable += 1;
             return;
         };
-        let pass = match self.entry(&from.public_key, inner.certificate, None) {
+        let shown = Shown { credential: inner.certificate, proven: true };
+        let pass = match self.entry(now, &from.public_key, shown, None) {
             Entry::Open => None,
             Entry::Admitted(pass) => Some(pass),
             entry @ (Entry::Enrolling | Entry::Refused | Entry::Unknown) => {

@@ -74,6 +74,12 @@ potluck_base::statistics! {
         counter dropped_own_key: u64,
         /// Certificates whose signature was checked.
         counter certificates_checked: u64,
+        /// Proofs of puzzles that were checked and hold.
+        counter puzzles_checked: u64,
+        /// Proofs of puzzles that are wrong, of another key, or of an epoch not accepted now.
+        counter puzzles_refused: u64,
+        /// Proofs of puzzles that were not judged, since the budget of their senders was spent.
+        counter puzzles_deferred: u64,
         /// Certificates sent ahead of a request that they did not fit beside.
         counter introductions: u64,
         /// Short datagrams sent ahead of a request to an address that only other nodes named.

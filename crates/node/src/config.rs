@@ -1,5 +1,9 @@
 //! Parameters of a node: those of its parts, checked together.
 
+use std::time::Duration;
+
+use potluck_gossip::members::ModeChoice;
+
 /// The parameters of all parts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
@@ -34,7 +38,24 @@ pub enum ConfigError {
     Siblings,
 }
 
+/// Longest life of a record in an `open` network: 30 days. What strangers store goes by itself if its writer
+/// does not renew it. Raising it lets what was abandoned stay longer.
+pub const OPEN_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 impl Config {
+    /// The same for an `open` network: no records in `commons`, no life over [`OPEN_LIFE_MAX`], and no full
+    /// list of members, which strangers could fill.
+    #[must_use]
+    pub fn for_open(mut self) -> Self {
+        self.kv.commons = false;
+        self.kv.life_max = self.kv.life_max.min(OPEN_LIFE_MAX);
+        self.kv.life_default = self.kv.life_default.min(OPEN_LIFE_MAX);
+        if self.members.mode == ModeChoice::Auto {
+            self.members.mode = ModeChoice::Open;
+        }
+        self
+    }
+
     /// Checks the parameters against each other.
     ///
     /// # Errors

@@ -108,6 +108,11 @@ pub enum Input {
         /// Its signed bytes.
         certificate: Bytes,
     },
+    /// In an `open` network: the own proof of the puzzles from now on.
+    PuzzleSolved {
+        /// Its bytes.
+        proof: Bytes,
+    },
     /// A DNS name was resolved; no address means it was not.
     Resolved {
         /// The name as it was asked for, `name:port`.

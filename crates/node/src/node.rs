@@ -283,6 +283,7 @@ impl Machine for Node {
                 self.kv.handle(now, potluck_kv::Input::Certificate(certificate.clone()));
                 self.gossip.members.handle(now, members::Input::Certificate(certificate));
             }
+            Input::PuzzleSolved { proof } => self.link.set_certificate(proof),
             Input::WallClock { now: wall } => {
                 self.link.set_wall_clock(now, wall);
                 self.tell_time(now, wall);

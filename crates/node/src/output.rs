@@ -87,7 +87,7 @@ pub enum Output {
         /// The reply.
         reply: Reply,
     },
-    /// In an `invite` network: this peer is admitted, and surely is at that address.
+    /// In an `invite` or `open` network: this peer is admitted, and surely is at that address.
     Admitted {
         /// The peer's public key.
         public_key: PublicKey,

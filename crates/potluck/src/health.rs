@@ -224,6 +224,12 @@ fn membership(facts: &Facts) -> Option<Reason> {
              answer it: set this machine's clock, or that of the node that signed the certificate"
                 .to_owned(),
         )),
+        OwnTrouble::Unsolved => Some(offline(
+            "member.unsolved",
+            "this node has no solution of the network's puzzle for this week, so no node answers it: it is \
+             making one, which takes seconds; if this stays, check this machine's clock"
+                .to_owned(),
+        )),
         OwnTrouble::Expired => {
             let message = "this node's certificate has expired, so no node answers it: check this \
                            machine's clock, and start the node that holds the authority key, which renews \

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod member;
 pub mod message;
 pub mod names;
+pub mod puzzle;
 pub mod search;
 pub mod settings;
 pub mod swarm;

@@ -57,6 +57,9 @@ pub const SUSPECTS_MAX: usize = 16;
 /// Longest certificate, grant or revocation, signature included: a certificate leaves room for a
 /// request of over 600 bytes in the datagram that it is shown in.
 pub const CERTIFICATE_BYTES_MAX: usize = 400;
+/// Longest proof of the puzzles of an `open` network: two numbers now; the rest is for those of later
+/// versions.
+pub const PUZZLE_PROOF_BYTES_MAX: usize = 64;
 /// Longest settings of a network, signature included. They have few numbers now; the rest is for those
 /// of later versions, which this one passes on.
 pub const SETTINGS_BYTES_MAX: usize = 512;

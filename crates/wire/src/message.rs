@@ -491,6 +491,10 @@ pub enum Refusal {
     #[n(22)]
     #[error("the writer's certificate is not known")]
     CertificateNeeded,
+    /// The network keeps no records in the space `commons`.
+    #[n(23)]
+    #[error("no records in commons here")]
+    NoCommons,
 }
 
 type Wrong = minicbor::decode::Error;

@@ -14,6 +14,9 @@ use crate::teams::{Begin, Deferred, Verdict, Waiting};
 impl Kv {
     /// Begins a write. In a team, its list is read first, unless it was read a moment ago.
     pub(super) fn start_write(&mut self, now: Instant, id: CommandId, work: Work) {
+        if !self.core.config.keeps_space(work.space()) {
+            return self.core.reply(id, Reply::Failed(CommandError::NoCommons));
+        }
         let Some(team) = work.team() else { return self.begin_write(now, id, work) };
         let lists = &mut self.core.local.teams;
         match lists.verdict(now, &team, &self.core.identity.public_key()) {

@@ -6,9 +6,9 @@
 //! and renewals under way are bounded.
 
 use bytes::Bytes;
-use potluck_base::{Contact, Instant, Machine as _, PublicKey, UnixMillis};
+use potluck_base::{Contact, Instant, Machine as _, PublicKey, PuzzleEpoch, UnixMillis};
 use potluck_gossip::{TopicsInput, members};
-use potluck_link::{Gatekeeper, RequestOptions, RevocationError};
+use potluck_link::{Gatekeeper, PuzzleGate, RequestOptions, RevocationError};
 use potluck_wire::{Enroll, MemberRequest, Refusal, Request, Response, Revocation, Revoked};
 
 use super::pending::{Asker, Delivery};
@@ -57,6 +57,20 @@ impl Node {
         }
         self.link.set_gatekeeper(gatekeeper);
         self
+    }
+
+    /// Adds the door of an `open` network: from now on only nodes that solve its puzzles are heard. For a
+    /// new node.
+    #[must_use]
+    pub fn with_puzzle_gate(mut self, gate: PuzzleGate) -> Self {
+        self.link.set_puzzle_gate(gate);
+        self
+    }
+
+    /// In an `open` network: the epoch of the own solution.
+    #[must_use]
+    pub fn puzzle_epoch(&self) -> Option<PuzzleEpoch> {
+        self.link.puzzle_gate()?.epoch()
     }
 
     fn tell_members_of_revocation(

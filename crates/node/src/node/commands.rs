@@ -166,7 +166,7 @@ impl Node {
             members: members.alive + members.suspect + members.dead,
             entry_points: self.dht.entry_points(),
             last_resort: self.dht.last_resort(),
-            own_trouble: self.link.gatekeeper().and_then(Gatekeeper::own_trouble),
+            own_trouble: self.link.own_trouble(),
             leaving: self.leaving.is_some(),
             records_expiring_7d: records.expiring_7d,
             renewals_late: records.renewals_late,
