@@ -79,6 +79,6 @@ pub use tape::Tape;
 pub use torment::{Torment, Tormentor};
 pub use trace::{Trace, TraceHash};
 pub use world::{
-    FetchEnd, HostileIndex, HostileStats, Line, Outcome, Seen, StrangerStats, Traffic, World,
-    WorldConfig, WorldStats,
+    FetchEnd, HostileIndex, HostileStats, Line, Outcome, Seen, Solves, StrangerStats, Traffic,
+    World, WorldConfig, WorldStats,
 };

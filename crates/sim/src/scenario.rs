@@ -110,7 +110,7 @@ impl Scenario {
 
     /// Whether it shows how nodes join, or how certificates let them in.
     fn is_about_joining(&self) -> bool {
-        ["join", "admission"].contains(&self.name)
+        ["join", "admission", "open-join"].contains(&self.name)
     }
 }
 

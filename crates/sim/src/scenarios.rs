@@ -28,6 +28,7 @@ mod lossy;
 mod mass_failure;
 mod members;
 mod nat;
+mod open_join;
 mod partition;
 mod publications;
 mod read_storm;
@@ -63,6 +64,7 @@ pub const ALL: &[Scenario] = &[
     clock_back::CLOCK_BACK,
     clocks::CLOCKS,
     admission::ADMISSION,
+    open_join::OPEN_JOIN,
     clone::CLONE,
     lives::LIVES,
     settings::SETTINGS,

@@ -13,6 +13,7 @@ mod deliver;
 mod faults;
 mod files;
 mod hostile;
+mod open;
 mod outputs;
 mod population;
 mod prepared;
@@ -40,6 +41,7 @@ pub use config::WorldConfig;
 pub(crate) use files::NodeFiles;
 pub use files::{FetchEnd, Line};
 pub use hostile::{HostileIndex, HostileStats};
+pub use open::Solves;
 pub(crate) use records::Told;
 pub use records::Traffic;
 pub use strangers::{Seen, StrangerStats};
@@ -121,9 +123,10 @@ impl World {
         let mut rng = Rng::from_number(config.seed);
         let name = format!("sim {}", config.seed);
         let authority = config.invite.then(|| admission::authority(config.seed));
-        let network_id = match &authority {
-            Some(key) => NetworkId::new(&name, Admission::Invite, Some(&key.public_key())),
-            None => NetworkId::new(&name, Admission::Lab, None),
+        let network_id = match (&authority, config.open) {
+            (Some(key), _) => NetworkId::new(&name, Admission::Invite, Some(&key.public_key())),
+            (None, Some(difficulty)) => NetworkId::open(&name, difficulty),
+            (None, None) => NetworkId::new(&name, Admission::Lab, None),
         };
         let shards = config.shards.max(1);
         Self {

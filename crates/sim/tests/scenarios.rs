@@ -119,6 +119,14 @@ fn who_is_revoked_is_out_whatever_the_clocks_say() {
 }
 
 #[test]
+fn puzzles_let_nodes_into_an_open_network_and_keep_others_out() {
+    let nodes = [8, 10, 12, 16];
+    for seed in 1..=4 {
+        passes("open-join", nodes[seed as usize - 1], &[seed]);
+    }
+}
+
+#[test]
 fn wrong_clocks_are_known_and_lock_nobody_out() {
     passes_small("clocks");
 }

@@ -12,6 +12,7 @@ use potluck_wire::{Certificate, NetworkSettings, Revocation, Revoked};
 
 use crate::sim_node::NodeIndex;
 use crate::world::World;
+use crate::world::open::Solves;
 use crate::world::shard::Local;
 use crate::world::shared::Shared;
 
@@ -26,8 +27,10 @@ pub(crate) struct Papers {
     pub(crate) certificate: Option<Bytes>,
     pub(crate) revocations: Vec<Bytes>,
     pub(crate) settings: Option<Bytes>,
+    /// In an `open` network.
+    pub(crate) solves: Solves,
     /// Members that were put out: no call of theirs is taken.
-    expelled: BTreeSet<PublicKey>,
+    pub(crate) expelled: BTreeSet<PublicKey>,
 }
 
 impl Papers {

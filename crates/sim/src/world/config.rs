@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_base::Defences;
+use potluck_base::{Defences, Difficulty};
 
 use crate::calls::CallConfig;
 use crate::disk::DiskConfig;
@@ -25,6 +25,8 @@ pub struct WorldConfig {
     pub clock_skew: Duration,
     /// Whether nodes need a certificate of the world's authority, as in `invite` networks.
     pub invite: bool,
+    /// The puzzles that nodes must solve, as in `open` networks.
+    pub open: Option<Difficulty>,
     /// Revocations that a node keeps.
     pub revocations_max: usize,
     /// Datagrams that wait for a paused process; more are lost, as in a socket's buffer.
@@ -51,6 +53,7 @@ impl WorldConfig {
             },
             clock_skew: Duration::from_millis(500),
             invite: false,
+            open: None,
             revocations_max: potluck_link::REVOCATIONS_MAX,
             socket_queue: 512,
             shards: 1,
@@ -83,6 +86,20 @@ impl WorldConfig {
     #[must_use]
     pub const fn invite(mut self) -> Self {
         self.invite = true;
+        self
+    }
+
+    /// With puzzles and the parameters of an `open` network. A few bits each: the nodes solve them in real
+    /// time. After other changes to the nodes' parameters, which it narrows.
+    ///
+    /// # Panics
+    /// Over 12 bits each, which would take minutes for a thousand nodes.
+    #[must_use]
+    pub fn open(mut self, difficulty: Difficulty) -> Self {
+        let few = difficulty.static_bits().max(difficulty.dynamic_bits()) <= 12;
+        assert!(few, "{difficulty} takes too long in a simulation");
+        self.node = self.node.for_open();
+        self.open = Some(difficulty);
         self
     }
 

@@ -113,6 +113,7 @@ impl Local<'_> {
         let now = self.shard.nodes[node].wall_clock(exact);
         self.shard.trace(node, b"time", &now.0.to_le_bytes());
         self.feed(node, Input::WallClock { now });
+        self.renew_puzzle(node, now);
     }
 
     fn on_wake(&mut self, life: Life) {

@@ -29,6 +29,7 @@ use crate::sim_node::NodeIndex;
 use crate::trace::Chain;
 use crate::world::World;
 use crate::world::deliver::{Datagram, Event};
+use crate::world::open::Solves;
 use crate::world::records::{Newest, Traffic};
 use crate::world::shard::Local;
 use crate::world::shared::Shared;
@@ -132,7 +133,8 @@ impl World {
     /// # Panics
     /// If there are 65,536 of them.
     pub fn hostile(&mut self) -> HostileIndex {
-        let identity = Identity::from_seed(self.hostile_rng.bytes());
+        let (network, open) = (*self.network_id(), self.config().open);
+        let identity = super::open::identity(&network, open, Solves::Both, &mut self.hostile_rng);
         self.hostile_as(identity, None)
     }
 
@@ -144,12 +146,13 @@ impl World {
         let network = *self.network_id();
         (0..TRIES_MAX).map(|_| Identity::from_seed(self.hostile_rng.bytes())).find(|identity| {
             let id = identity.public_key().node_id(&network);
-            id == target || nearest.is_none_or(|nearest| id.distance(key) < nearest)
+            let near = id == target || nearest.is_none_or(|nearest| id.distance(key) < nearest);
+            near && super::open::fits(&self.shared, identity)
         })
     }
 
     /// Adds a hostile member with this key pair. In an `invite` network it has a certificate, by `ticket`
-    /// if one is given.
+    /// if one is given; in an `open` one a proof of its puzzles, which holds if its key solves the static one.
     ///
     /// # Panics
     /// If there are 65,536 of them.
@@ -175,6 +178,12 @@ impl World {
             link.set_wall_clock(Instant::ZERO, self.wall_clock());
             certificate
         });
+        let gate =
+            super::open::hostile_door(&self.shared, self.wall_clock(), &identity.public_key());
+        if let Some(gate) = gate {
+            link.set_puzzle_gate(gate);
+            link.set_wall_clock(Instant::ZERO, self.wall_clock());
+        }
         let salt = link.gatekeeper().and_then(Gatekeeper::salt);
         let draws = Draws::new(self.config().seed, "hostile", number.into());
         self.shards[0].hostiles.push(Hostile {

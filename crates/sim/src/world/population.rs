@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_base::{Contact, Identity, Instant, Rng};
+use potluck_base::{Contact, Instant, Rng};
 use potluck_dht::EntryPoint;
 use potluck_node::{Command, CommandId, Input, Node, Start};
 
@@ -13,6 +13,7 @@ use crate::sim_node::{NodeIndex, Place, Process, SimNode};
 use crate::trace::Chain;
 
 use crate::world::deliver::{CLOCK_TICK, Event};
+use crate::world::open::{self, Solves};
 use crate::world::shard::Local;
 use crate::world::{NodeFiles, World};
 
@@ -78,9 +79,14 @@ impl World {
     }
 
     pub(super) fn add(&mut self, entries: Vec<EntryPoint>) -> NodeIndex {
+        self.add_like(entries, Solves::Both)
+    }
+
+    pub(super) fn add_like(&mut self, entries: Vec<EntryPoint>, solves: Solves) -> NodeIndex {
         let number = u32::try_from(self.count).expect("fewer nodes than addresses");
         let index = NodeIndex::new(number);
-        let identity = Identity::from_seed(self.rng.bytes());
+        let (network, open) = (*self.network_id(), self.config().open);
+        let identity = open::identity(&network, open, solves, &mut self.rng);
         let contact = Contact::new(identity.public_key(), index.address());
         let skew = self.config().clock_skew.as_millis() as i64;
         let clock_off_ms = self.rng.below(2 * skew as u64 + 1) as i64 - skew;
@@ -97,7 +103,7 @@ impl World {
             life: 0,
             disk,
             clock_off_ms,
-            papers: crate::world::Papers::default(),
+            papers: crate::world::Papers { solves, ..Default::default() },
             saved: Vec::new(),
             entries,
             left: false,
@@ -161,7 +167,7 @@ impl Local<'_> {
         if self.shard.nodes[index].is_up() {
             return;
         }
-        let door = self.gatekeeper(index);
+        let (door, gate) = (self.gatekeeper(index), self.puzzle_gate(index));
         let (config, now) = (&self.shared.config, self.shard.now);
         let node = &mut self.shard.nodes[index];
         node.life += 1;
@@ -184,7 +190,10 @@ impl Local<'_> {
                         None => machine,
                     }
                 }
-                None => machine,
+                None => match gate {
+                    Some(gate) => machine.with_puzzle_gate(gate),
+                    None => machine,
+                },
             }),
             Err(error) => {
                 let line = format!("{index} cannot start: {error}");
