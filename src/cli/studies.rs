@@ -28,6 +28,9 @@ pub(crate) enum Study {
     /// Is a name found faster by asking around or by an index in the DHT?
     #[command(after_help = "Example: potluck sim find --nodes 1000,10000 --dead 10%")]
     Find(FindArgs),
+    /// How many disjoint paths does a lookup need among adversaries?
+    #[command(after_help = "Example: potluck sim paths --nodes 10000")]
+    Paths(PathsArgs),
     /// Does the simulator reproduce what was published?
     #[command(after_help = "Example: potluck sim validate --report validate.html")]
     Validate(RunArgs),
@@ -198,6 +201,19 @@ pub(crate) struct LossArgs {
     pub(crate) seeds: Seeds,
     #[command(flatten)]
     pub(crate) to: ReportArgs,
+}
+
+/// `sim paths`.
+#[derive(Debug, Args)]
+pub(crate) struct PathsArgs {
+    /// Nodes, adversaries included; 10,000 is the setting of the S/Kademlia paper, which is judged
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) nodes: usize,
+    /// Lookups of each seed for each share of adversaries and number of paths
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    pub(crate) lookups: u64,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 /// `sim levels`.

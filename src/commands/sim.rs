@@ -75,13 +75,14 @@ Pictures: add --report FILE.html to a study and open the file in a browser.
 ";
 
 /// The studies, and the question of each.
-const STUDIES: [(&str, &str); 8] = [
+const STUDIES: [(&str, &str); 9] = [
     ("scale", "How do lookups and tables grow, up to ten million nodes?"),
     ("live", "Do lookups and records survive nodes that come and go?"),
     ("compare", "Which overlay finds most, fastest, for the fewest bytes?"),
     ("loss", "How many records are lost if many nodes are gone at once?"),
     ("find", "Is a name found by asking around or by an index?"),
     ("distribute", "A file for all: from a server, or from each other?"),
+    ("paths", "How many disjoint paths does a lookup need?"),
     ("validate", "Does the simulator reproduce what was published?"),
     ("levels", "Do the arrays and the real program say the same?"),
 ];

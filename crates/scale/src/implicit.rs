@@ -14,7 +14,7 @@ mod pastry;
 mod ring;
 mod study;
 
-pub use disjoint::clean_paths;
+pub use disjoint::{Clean, Paths, clean_paths};
 pub use kademlia::{Kademlia, Lookup};
 pub use ring::Ring;
 pub use study::{Found, Routing, Setting, measure};

@@ -9,6 +9,7 @@ pub mod find;
 pub mod levels;
 pub mod live;
 pub mod loss;
+pub mod paths;
 pub mod scale;
 pub mod validate;
 
@@ -67,6 +68,16 @@ fn churn(name: &str) -> Result<Churn, Wrong> {
 fn near(name: impl Into<String>, measured: [f64; 3], expected: f64, part: f64) -> Claim {
     let (low, high) = (expected * (1.0 - part), expected * (1.0 + part));
     Claim { name: name.into(), measured, low, high, ..Claim::default() }
+}
+
+/// A claim with its setting, unit and source.
+fn told(
+    claim: Claim,
+    setting: impl Into<String>,
+    unit: &'static str,
+    source: &'static str,
+) -> Claim {
+    Claim { setting: setting.into(), unit, source, ..claim }
 }
 
 /// The report that a study begins with.

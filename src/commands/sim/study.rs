@@ -10,7 +10,9 @@ use std::thread;
 use potluck_scale::implicit::Kademlia;
 use potluck_scale::plan::{self, Need};
 use potluck_scale::report::{Manifest, Report, csv, html};
-use potluck_scale::studies::{Workers, compare, distribute, find, live, loss, scale, validate};
+use potluck_scale::studies::{
+    Workers, compare, distribute, find, live, loss, paths, scale, validate,
+};
 use serde_json::{Value, json};
 
 use crate::cli::{Global, PlanArgs, ReportArgs, ScaleArgs, Study};
@@ -61,6 +63,7 @@ pub(crate) fn run(global: &Global, study: &Study) -> Result<(), Failure> {
         Study::Distribute(args) => &args.run.to,
         Study::Loss(args) => &args.to,
         Study::Find(args) => &args.run.to,
+        Study::Paths(args) => &args.run.to,
         Study::Validate(args) => &args.to,
         Study::Levels(args) => &args.to,
     };
@@ -123,6 +126,14 @@ fn found(study: &Study) -> Result<Report, Failure> {
                 seeds: args.run.seeds.to_vec(),
             };
             find::run(&options, &Cores)
+        }
+        Study::Paths(args) => {
+            let options = paths::Options {
+                nodes: args.nodes,
+                lookups: args.lookups,
+                seeds: args.run.seeds.to_vec(),
+            };
+            paths::run(&options, &Cores)
         }
         Study::Validate(args) => Ok(validate::run(
             &validate::Options { seeds: args.seeds.to_vec(), quick: false },

@@ -1,10 +1,10 @@
 //! `validate`: published figures, each simulated again in the setting of its paper.
 
-use super::{Claim, Workers, begun, near, seeds_option};
+use super::{Claim, Workers, begun, near, paths, seeds_option, told};
 use crate::compact::{Churn, Overlay, Setting, run as play};
 use crate::draw::mix2;
 use crate::gossip::{first_detection, heal, push, push_pull};
-use crate::implicit::{self, Kademlia, Ring, clean_paths};
+use crate::implicit::{self, Kademlia, Ring};
 use crate::model;
 use crate::report::{Report, Table};
 use crate::sample::{interval_99, spread};
@@ -78,15 +78,6 @@ fn over(options: &Options, measure: impl Fn(u64) -> f64) -> [f64; 3] {
     spread(options.seeds.iter().map(|seed| measure(*seed)).collect())
 }
 
-fn told(
-    claim: Claim,
-    setting: impl Into<String>,
-    unit: &'static str,
-    source: &'static str,
-) -> Claim {
-    Claim { setting: setting.into(), unit, source, ..claim }
-}
-
 fn still(options: &Options, nodes: usize, seed: u64) -> implicit::Found {
     implicit::measure(&implicit::Setting {
         nodes,
@@ -149,33 +140,8 @@ fn chord_and_pastry(options: &Options) -> Vec<Claim> {
 }
 
 fn disjoint(options: &Options) -> Vec<Claim> {
-    let nodes = cut(options, 10_000) as usize;
     let lookups = cut(options, 3000).max(500);
-    let with = |paths| over(options, |seed| 100.0 * clean_paths(nodes, 0.2, paths, lookups, seed));
-    let setting = format!("{nodes} nodes, k 16, 16 siblings, 20 % adversaries");
-    let one = with(1)[1] / 100.0;
-    let mut claims = Vec::new();
-    for paths in [2, 4] {
-        let independent = 100.0 * (1.0 - (1.0 - one).powi(paths));
-        let claim = Claim {
-            name: format!("lookups with {paths} disjoint paths that succeed"),
-            measured: with(paths as usize),
-            low: independent - 2.0,
-            high: (independent + 2.0).min(100.0),
-            ..Claim::default()
-        };
-        let source = "1 - (1 - p)^d with the p of one path: independent paths";
-        claims.push(told(claim, &setting, "%", source));
-    }
-    let claim = Claim {
-        name: "lookups with 8 disjoint paths that succeed".into(),
-        measured: with(8),
-        low: 99.0,
-        high: 100.0,
-        ..Claim::default()
-    };
-    claims.push(told(claim, &setting, "%", "99 %: Baumgart and Mies, S/Kademlia, ICPADS 2007"));
-    claims
+    paths::claims(&paths::Options { lookups, seeds: options.seeds.clone(), ..Default::default() })
 }
 
 /// Bamboo keeps a leaf set and checks often; the same is asked of Kademlia with small buckets.
