@@ -58,6 +58,11 @@ const CASES: &[Case] = &[
         fails: &["nothing is amplified"],
     },
     Case {
+        scenario: "eclipse",
+        without: Defences { member_writers: false, ..ALL },
+        fails: &["the file is found and arrives"],
+    },
+    Case {
         scenario: "drip",
         without: Defences { paced_sources: false, ..ALL },
         fails: &["the whole file arrives", "it arrives within 15 s"],

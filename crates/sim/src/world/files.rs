@@ -83,7 +83,10 @@ struct Pipe {
     serve: ServeId,
     blob: BlobId,
     division: Division,
+    /// Granules that are still to be sent.
     granules: VecDeque<u32>,
+    /// Granules that were sent and have not arrived.
+    under_way: u32,
     /// The hostile member that serves, if no node does.
     hostile: Option<HostileIndex>,
 }
@@ -254,7 +257,8 @@ impl Local<'_> {
         self.shard.pipes.next += 1;
         let id = self.shard.pipes.next;
         let serve = ServeId(id);
-        let pipe = Pipe { to, from, transfer, serve, blob, division, granules, hostile };
+        let pipe =
+            Pipe { to, from, transfer, serve, blob, division, granules, under_way: 0, hostile };
         self.shard.pipes.open.insert(id, pipe);
         let one_way = self.one_way(id);
         self.plan_pipe(id, self.shard.now + one_way, PipeEvent::Asked(id));
@@ -363,6 +367,7 @@ impl Local<'_> {
         let (now, to) = (self.shard.now, pipe.to.0);
         let Some(pipe) = self.shard.pipes.open.get_mut(&id) else { return };
         let Some(granule) = pipe.granules.pop_front() else { return };
+        pipe.under_way += 1;
         let bytes = pipe.division.bytes(granule);
         let files = &mut self.shard.nodes[to].files;
         let took = Duration::from_secs_f64((bytes.end - bytes.start) as f64 / files.line.down);
@@ -373,9 +378,10 @@ impl Local<'_> {
     }
 
     fn on_arrived(&mut self, id: u64, granule: u32) {
-        let Some(pipe) = self.shard.pipes.open.get(&id) else { return };
+        let Some(pipe) = self.shard.pipes.open.get_mut(&id) else { return };
+        pipe.under_way -= 1;
         let (to, transfer, blob) = (pipe.to, pipe.transfer, pipe.blob);
-        let over = pipe.granules.is_empty();
+        let over = pipe.granules.is_empty() && pipe.under_way == 0;
         let server = &mut self.shard.nodes[pipe.from.0].files;
         server.sent += 1;
         if server.line.false_every.is_some_and(|every| server.sent.is_multiple_of(every)) {
