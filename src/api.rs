@@ -32,8 +32,9 @@ pub(crate) use gossip::{
     PublishedLines, Search, Suspicions, ViewSizes,
 };
 pub(crate) use overview::{
-    Happening, HealthView, History, LookupFigures, Machine, NetworkCounts, Overview, Purpose,
-    ReasonView, RecordFigures, RecordTrouble, Series, Traffic, Transfer,
+    CommandFigures, CommandTimes, Happening, HealthView, History, LookupFigures, Machine,
+    NetworkCounts, Overview, Purpose, ReasonView, RecordFigures, RecordTrouble, Series, Traffic,
+    Transfer,
 };
 pub(crate) use watch::WatchChange;
 
@@ -122,7 +123,7 @@ pub(crate) struct Siblings {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ProblemBody {
-    /// `about:blank`: the status says what kind of problem it is.
+    /// `urn:potluck:error:CODE`; `potluck doctor --explain CODE` says more.
     pub(crate) r#type: String,
     /// The status in words.
     pub(crate) title: String,

@@ -1,6 +1,8 @@
 //! How a command fails: one sentence that says what to do next, and an exit code that scripts can
 //! rely on.
 
+pub(crate) mod codes;
+
 use std::fmt;
 
 use serde_json::{Map, Value, json};

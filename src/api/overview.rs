@@ -24,6 +24,8 @@ pub(crate) struct Overview {
     pub(crate) traffic: Traffic,
     /// The last lookups.
     pub(crate) lookups: LookupFigures,
+    /// Writes and reads of the last minutes.
+    pub(crate) commands: CommandFigures,
     /// Records that this node holds as a replica.
     pub(crate) records: RecordFigures,
     /// Fetches under way, then the last ones that ended; at most 16.
@@ -131,8 +133,8 @@ pub(crate) struct Traffic {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Purpose {
-    /// `control` (probes, lookups, small records and messages as datagrams), `records` (larger
-    /// records, comparisons and repair as calls), `files` (pieces of files).
+    /// `probe`, `lookup`, `record`, `repair`, `gossip`, `search`, `file`, `application` (protocols of
+    /// applications) or `link` (greetings, certificates, and what was dropped unread).
     pub(crate) purpose: String,
     /// Received, bytes a second.
     pub(crate) r#in: f64,
@@ -162,6 +164,30 @@ pub(crate) struct LookupFigures {
     pub(crate) timeouts: usize,
     /// Begun a second, over the last seconds.
     pub(crate) per_second: f64,
+}
+
+/// How long writes and reads took that began at this node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct CommandFigures {
+    /// The last seconds that the figures are of, 300 at most.
+    pub(crate) span_seconds: u64,
+    /// Writes and operations.
+    pub(crate) puts: CommandTimes,
+    /// Reads.
+    pub(crate) gets: CommandTimes,
+}
+
+/// How long commands took: upper bounds, each at most twice the time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct CommandTimes {
+    /// How many ended.
+    pub(crate) count: u64,
+    /// Half of them took no longer.
+    pub(crate) p50_ms: f64,
+    /// All but one in a hundred took no longer.
+    pub(crate) p99_ms: f64,
 }
 
 /// Records that a node holds as a replica.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::cli::{DoctorArgs, Global};
 use crate::client::{Client, with_query};
 use crate::doctor::{Finding, Report, Severity, codes, judge};
+use crate::failure::codes as errors;
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::text::quoted;
@@ -19,6 +20,8 @@ use crate::text::quoted;
 const THERE: Duration = Duration::from_millis(1_500);
 /// Time in which it has judged itself: it asks others for six seconds at most.
 const JUDGED: Duration = Duration::from_secs(15);
+/// What stands before the code in the type of a problem.
+const PROBLEM_TYPE: &str = "urn:potluck:error:";
 /// Columns of the text.
 const COLUMNS: usize = 80;
 
@@ -74,33 +77,60 @@ fn examine(client: &Client, args: &DoctorArgs) -> Result<(Report, Value), Failur
     Ok((report, whole))
 }
 
+/// What a code means and what to do, of a finding, an error or a line of the log.
+struct Explained {
+    code: &'static str,
+    meaning: &'static str,
+    advice: &'static str,
+    command: Option<&'static str>,
+}
+
+fn explained(typed: &str) -> Option<Explained> {
+    let typed = typed.strip_prefix(PROBLEM_TYPE).unwrap_or(typed);
+    if let Some(it) = codes::find(typed) {
+        let (meaning, advice, command) = (it.meaning, it.advice, Some(it.command));
+        return Some(Explained { code: it.code, meaning, advice, command });
+    }
+    let it = errors::find(typed)?;
+    Some(Explained { code: it.code, meaning: it.when, advice: it.action, command: None })
+}
+
+fn explain_all(out: Out) -> Result<(), Failure> {
+    let findings = codes::ALL.iter().map(|it| (it.code, it.advice));
+    let errors = errors::ERRORS.iter().chain(errors::LINES).map(|it| (it.code, it.action));
+    for (code, advice) in findings.chain(errors) {
+        out.line(format!("{code:<21} {advice}"))?;
+    }
+    Ok(())
+}
+
 fn explain(out: Out, typed: &str) -> Result<(), Failure> {
-    let Some(code) = codes::find(typed) else {
+    if typed == "all" {
+        return explain_all(out);
+    }
+    let Some(it) = explained(typed) else {
         let near = codes::near(typed);
         let hint = match near.as_slice() {
             [] => "potluck doctor --explain all lists the codes".to_owned(),
             near => format!("do you mean {}?", near.join(", ")),
         };
-        if typed == "all" {
-            return codes::ALL
-                .iter()
-                .try_for_each(|code| out.line(format!("{:<20} {}", code.code, code.advice)));
-        }
         return Err(Failure::usage(format!("there is no code {typed}")).hint(hint));
     };
     if out.json {
         return out.object(&serde_json::json!({
-            "code": code.code,
-            "meaning": code.meaning,
-            "advice": code.advice,
-            "command": code.command,
+            "code": it.code,
+            "meaning": it.meaning,
+            "advice": it.advice,
+            "command": it.command,
         }));
     }
-    let mut text = format!("{}\n\n", code.code);
-    append(&mut text, "", code.meaning);
+    let mut text = format!("{}\n\n", it.code);
+    append(&mut text, "", it.meaning);
     let _ = writeln!(text);
-    append(&mut text, "What to do: ", code.advice);
-    let _ = writeln!(text, "\n  {}", code.command);
+    append(&mut text, "What to do: ", it.advice);
+    if let Some(command) = it.command {
+        let _ = writeln!(text, "\n  {command}");
+    }
     out.bytes(text.as_bytes())
 }
 

@@ -58,6 +58,7 @@ pub(crate) const ALL: &[Check] = &[
     of_node(VALUES, "versions on every replica", records::versions),
     of_node(VALUES, "values to merge", records::conflicts),
     of_node(SLOW, "time of lookups, and where it goes", lookups::slow),
+    of_node(SLOW, "time of reads and writes", lookups::slow_commands),
     of_node(SLOW, "requests without an answer", lookups::timeouts),
     of_node(SLOW, "dead contacts", lookups::dead_contacts),
     of_node(SLOW, "delay of this machine's own timers", load::lag),

@@ -1,6 +1,8 @@
 //! Every code that `doctor` and the node's health use, with what to do and what it means:
 //! `potluck doctor --explain CODE`.
 
+use crate::failure::codes as errors;
+
 /// A code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Code {
@@ -25,7 +27,8 @@ pub(crate) fn near(typed: &str) -> Vec<&'static str> {
         let code = code.to_ascii_lowercase();
         code.contains(&typed) || strsim::damerau_levenshtein(&code, &typed) <= 3
     };
-    ALL.iter().map(|known| known.code).filter(close).take(5).collect()
+    let errors = errors::ERRORS.iter().chain(errors::LINES).map(|known| known.code);
+    ALL.iter().map(|known| known.code).chain(errors).filter(close).take(5).collect()
 }
 
 macro_rules! codes {
@@ -100,6 +103,10 @@ codes! {
     "folder.unusable": "give the user of the node the right to read and write the folder";
         "ls -ld DIR";
         "The data folder holds the identity and the records. Without it the node does not start.";
+    "health.degraded": "let doctor name the reason";
+        "potluck doctor";
+        "The node works, and something is in its way. An alert on the metric potluck_health knows no more \
+         than that; doctor on that machine, potluck status and GET /v1/status name the reason.";
     "identity.elsewhere": "start one of the two machines with an identity of its own";
         "potluck up --new-identity";
         "Two processes run with one key pair, as after a copied data folder or a cloned virtual machine. An \
@@ -153,6 +160,10 @@ codes! {
         "date -u";
         "An open network lets nodes in that solved its puzzle for this week. This node has no solution that \
          is accepted now.";
+    "members.versions": "finish the upgrade: start the new version on the rest, one machine after the other";
+        "potluck members --long";
+        "Version N speaks with nodes of version N and N-1. Two nodes use the newest version that both know, so a \
+         network of two versions works. With three, the oldest and the newest may not understand each other.";
     "network.alone": "start a node of the last run, or name one";
         "potluck join IP:PORT";
         "None of the nodes that this one knew in its last run answers.";
@@ -235,6 +246,11 @@ codes! {
         "potluck network set republish_interval 30m";
         "Storing this node's own records again does not keep up, or is asked for more seldom than records \
          live, so that they would end before.";
+    "records.slow": "see where the time goes: one lookup, hop by hop, then the disk and the line";
+        "potluck trace NAME";
+        "Of the reads or writes of the last minutes one in a hundred took more than a second. A write waits \
+         until a majority of the replicas has it on the disk, and a read until two replicas answered. So a \
+         slow disk or a lossy line at a few nodes is seen by all.";
     "socket.buffer": "allow larger buffers";
         "sysctl -w net.core.rmem_max=8388608";
         "Datagrams that come while the node is busy wait in the receive buffer of its UDP port. Those that do \

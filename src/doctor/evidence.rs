@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::api::{ReasonView, Transfer};
+use crate::api::{CommandFigures, ReasonView, Transfer};
 
 /// All of it. What could not be learnt is `None`, and the checks that need it are silent.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -155,6 +155,8 @@ pub(crate) struct LookupFacts {
     pub(crate) hops_max: u8,
     pub(crate) requests: usize,
     pub(crate) timeouts: usize,
+    /// Writes and reads of the last minutes.
+    pub(crate) commands: CommandFigures,
     /// Requests and those without an answer, step by step.
     pub(crate) steps: Vec<(usize, usize)>,
     /// The median round trip to the contacts.

@@ -30,6 +30,11 @@ pub(crate) const LOOKUP_AGE: Duration = Duration::from_secs(10 * 60);
 pub(crate) const LOOKUP_MS: f64 = 1_000.0;
 /// See [`LOOKUP_MS`].
 pub(crate) const LOOKUP_ROUND_TRIPS: f64 = 20.0;
+/// Bound of the slowest hundredth of reads or writes from which on they are called slow: the quorum of a
+/// network of one continent answers in a tenth of it.
+pub(crate) const COMMAND_MS: f64 = 1_100.0;
+/// Fewest reads or writes that a hundredth says something of.
+pub(crate) const COMMANDS_MIN: u64 = 20;
 /// Share of requests without an answer in the last hundred lookups: machines that were switched off are
 /// dropped from the tables within a minute, so more of them means loss or churn.
 pub(crate) const LOOKUP_TIMEOUT_SHARE: f64 = 0.3;

@@ -25,12 +25,15 @@ use super::views;
 
 mod classic;
 mod families;
+mod known;
+mod ranges;
 #[cfg(test)]
 mod tests;
 mod timing;
 
 use classic::classic;
-use families::Families;
+use families::{Families, Known};
+use ranges::Ranges;
 use timing::Timing;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -97,6 +100,7 @@ impl Collector for Samples {
                     put(&mut encoder, what, &ConstCounter::new(scaled))?;
                 }
                 statistics::Kind::Gauge => put(&mut encoder, what, &ConstGauge::new(scaled))?,
+                statistics::Kind::Histogram => put(&mut encoder, what, &Ranges::of(number))?,
             }
         }
         Ok(())
@@ -172,7 +176,8 @@ pub(super) async fn metrics(
         ("reachability", reachability.to_owned()),
     ];
     let samples = samples(&stats, &app.counters().read());
-    let families = Families::new(&stats, &samples.0, health, labels);
+    let known = Known { health, node: labels, gauges: known::gauges(&app) };
+    let families = Families::new(&stats, &samples.0, known);
     let text = text(&registry(samples, Some(families), &app.counters().timing));
     let text = text.map_err(|_| Problem::unexpected())?;
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|it| it.to_str().ok());

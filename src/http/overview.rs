@@ -9,6 +9,7 @@ mod gather;
 mod history;
 mod lookups;
 mod rates;
+mod spans;
 pub(super) mod survey;
 mod transfers;
 
@@ -45,6 +46,7 @@ pub(super) struct Watch {
     last: tokio::sync::Mutex<Option<(Instant, Arc<Overview>)>>,
     rings: Mutex<history::Rings>,
     looks: Mutex<rates::Looks>,
+    spans: Mutex<spans::Spans>,
     progress: Mutex<transfers::Progress>,
     survey: Mutex<survey::Survey>,
     pub(super) chronicle: chronicle::Chronicle,
@@ -63,9 +65,20 @@ impl Watch {
         *self.rates.lock()
     }
 
+    /// How long writes and reads of the last minutes took.
+    pub(super) fn commands(&self) -> crate::api::CommandFigures {
+        self.spans.lock().figures()
+    }
+
     /// The counters of the last minute.
     pub(super) fn minute(&self) -> MutexGuard<'_, Minute> {
         self.minute.lock()
+    }
+
+    /// Someone looks: the survey goes on. Gives what it found so far.
+    pub(super) fn look(&self, figures: &mut crate::api::RecordFigures) {
+        *self.looked.lock() = Some(Instant::now());
+        self.survey.lock().fill(figures);
     }
 
     fn is_watched(&self) -> bool {
@@ -94,6 +107,7 @@ async fn sample(app: &App) {
         let counters = rates::Counters::of(&stats, machine::cpu_ms());
         let rates = watch.looks.lock().note(Instant::now(), counters);
         *watch.rates.lock() = rates;
+        watch.spans.lock().note(Instant::now(), &stats.node.kv);
         watch.minute.lock().note(Instant::now(), row(&stats));
         let figures = lookups::figures(&traces, rates.lookups);
         let sample = rates::Sample::of(&stats, &rates, &figures);

@@ -35,7 +35,7 @@ pub(super) struct Problem(Box<ProblemBody>);
 impl Problem {
     pub(super) fn new(status: StatusCode, exit: Exit, code: &str, detail: impl ToString) -> Self {
         Self(Box::new(ProblemBody {
-            r#type: "about:blank".to_owned(),
+            r#type: format!("urn:potluck:error:{code}"),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail: detail.to_string(),

@@ -4,6 +4,7 @@
 //! the sources, [`seeds`] plays many simulations, [`torment`] runs real nodes under faults, [`nat`]
 //! real nodes behind routers.
 
+mod grafana;
 mod line;
 mod nat;
 mod node;
@@ -27,6 +28,8 @@ cargo xtask TASK [ARGS..]
   tidy [-v]      the house rules no compiler knows (-v: also list files that grow long)
   docs           the API documentation of the workspace; a warning is an error
   traces         runs the recorded simulations and writes their traces anew
+  errors         docs/errors.md, from the table of codes in src/failure/codes.rs
+  grafana        the dashboards in contrib/grafana/ from their description in xtask/src/grafana/
   ipv6 [ARGS..]  the whole end-to-end suite on [::1]; cargo test runs it on 127.0.0.1 and a part of it
                  on [::1]
   release        the program stripped, and its symbols and line tables in a file beside it
@@ -63,6 +66,8 @@ fn dispatch(task: &str, args: &[OsString]) -> Result<ExitCode, String> {
             Ok(ExitCode::SUCCESS)
         }
         "ci" => run::ci(root),
+        "errors" => tidy::write_errors(root),
+        "grafana" => grafana::run(root),
         "release" => release::run(root),
         "tidy" => {
             let verbose = args.iter().any(|arg| arg == "-v");

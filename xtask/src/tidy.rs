@@ -5,6 +5,7 @@
 
 mod codes;
 mod docs;
+mod errors;
 mod layers;
 mod manifests;
 mod markers;
@@ -54,6 +55,13 @@ pub(crate) fn run(root: &Path, verbose: bool) -> Result<ExitCode, String> {
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Writes the page of errors anew.
+pub(crate) fn write_errors(root: &Path) -> Result<ExitCode, String> {
+    let page = errors::made(root)?;
+    std::fs::write(root.join("docs/errors.md"), page).map_err(|error| error.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn check(workspace: &Workspace) -> Vec<Finding> {
     let Workspace { packages, sources, documents, files } = workspace;
     let mut findings = layers::check(packages);
@@ -63,6 +71,7 @@ fn check(workspace: &Workspace) -> Vec<Finding> {
     findings.extend(purity::check(packages, sources));
     findings.extend(wildcards::check(packages, sources));
     findings.extend(terms::check(documents, sources));
+    findings.extend(errors::check(sources, documents));
     for source in sources {
         findings.extend(sizes::check(source));
         findings.extend(markers::check(source));

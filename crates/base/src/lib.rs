@@ -14,6 +14,7 @@ pub mod defences;
 pub mod diversity;
 pub mod granules;
 mod hex;
+pub mod histogram;
 pub mod id;
 pub mod keys;
 pub mod lru;

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::histogram::Histogram;
+
 /// What a number does over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -13,6 +15,8 @@ pub enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// How often each of a few fixed ranges was met.
+    Histogram,
 }
 
 /// In what a number is given.
@@ -50,24 +54,28 @@ pub enum Number {
     Whole(u64),
     /// A number with a fraction.
     Fraction(f64),
+    /// How often each range was met.
+    Ranges(Histogram),
 }
 
 impl Number {
-    /// As a floating-point number.
+    /// As a floating-point number; of a histogram how many values it has.
     #[must_use]
     pub const fn as_f64(self) -> f64 {
         match self {
             Self::Whole(whole) => whole as f64,
             Self::Fraction(fraction) => fraction,
+            Self::Ranges(histogram) => histogram.count() as f64,
         }
     }
 
-    /// As a whole number; a fraction is cut off.
+    /// As a whole number; a fraction is cut off. Of a histogram how many values it has.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         match self {
             Self::Whole(whole) => whole,
             Self::Fraction(fraction) => fraction as u64,
+            Self::Ranges(histogram) => histogram.count(),
         }
     }
 }
@@ -131,6 +139,12 @@ impl Measure for Duration {
     }
 }
 
+impl Measure for Histogram {
+    fn measure(&self, _unit: Unit) -> Option<Number> {
+        Some(Number::Ranges(*self))
+    }
+}
+
 impl Measure for Option<u64> {
     fn measure(&self, _unit: Unit) -> Option<Number> {
         self.map(Number::Whole)
@@ -146,7 +160,10 @@ impl Measure for Option<String> {
 
 /// Declares a group of statistics: a struct, and [`Statistics`] for it.
 ///
-/// Each field is a `counter`, a `gauge`, or a `group` of its own. Its documentation is the help
+/// Each field is a `counter`, a `gauge`, a `histogram`, or a `group` of its own. What is `parts` of
+/// another field is in the struct and not shown: the metrics show it as one name with labels.
+///
+///  Its documentation is the help
 /// that people and collectors see, so it is written without links. Its name is that of the group and
 /// the field, unless `as` gives another; its unit is a count, unless one of [`Unit`] stands behind
 /// the kind.
@@ -219,6 +236,7 @@ macro_rules! __statistic {
     (name $given:literal ; $made:expr) => { $given };
     (kind counter) => { $crate::statistics::Kind::Counter };
     (kind gauge) => { $crate::statistics::Kind::Gauge };
+    (kind histogram) => { $crate::statistics::Kind::Histogram };
     (unit []) => { $crate::statistics::Unit::Count };
     (unit [$unit:ident]) => { $crate::statistics::Unit::$unit };
     (one $kind:ident $name:expr, $help:expr, $unit:tt) => {{
@@ -230,6 +248,8 @@ macro_rules! __statistic {
         };
         ONE
     }};
+    (describe parts $see:ident, $type:ty, $name:expr, $help:expr, $unit:tt) => {};
+    (visit parts $see:ident, $value:expr, $name:expr, $help:expr, $unit:tt) => {};
     (describe group $see:ident, $type:ty, $name:expr, $help:expr, $unit:tt) => {
         <$type as $crate::statistics::Statistics>::describe($see)
     };

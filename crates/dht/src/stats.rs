@@ -1,5 +1,7 @@
 //! Counters and gauges of the DHT.
 
+use potluck_base::histogram::Histogram;
+
 potluck_base::statistics! {
     /// Counters since the start and gauges of now.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,6 +12,8 @@ potluck_base::statistics! {
         counter lookups_succeeded: u64,
         /// Lookups that ran out of nodes, requests or time.
         counter lookups_failed: u64,
+        /// How long the lookups of commands took, whatever came of them.
+        histogram(Seconds) lookup_times: Histogram as "lookup_seconds",
         /// Lookups refused because too many were under way.
         counter lookups_refused: u64,
         /// Requests of lookups sent.

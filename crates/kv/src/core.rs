@@ -24,6 +24,7 @@ use crate::stats::Stats;
 use crate::surplus::SurplusAsk;
 use crate::survey::{Keep, Question};
 use crate::teams::TeamLists;
+use crate::timing::Timing;
 
 /// Verified signatures that are remembered, so that the same envelope from several replicas is verified
 /// once. Raising it costs memory.
@@ -164,6 +165,7 @@ pub(crate) struct Core {
     pub(crate) close_group: CloseGroup,
     pub(crate) members: usize,
     pub(crate) stats: Stats,
+    pub(crate) timing: Timing,
     pub(crate) outbox: VecDeque<Output>,
     /// Replies to commands that this node issued itself, for others.
     pub(crate) internal_replies: VecDeque<(CommandId, Reply)>,
@@ -259,6 +261,7 @@ impl Core {
             stats: Stats::default(),
             outbox: VecDeque::new(),
             internal_replies: VecDeque::new(),
+            timing: Timing::default(),
             merged: BTreeMap::new(),
             store_time: RoundTrip::default(),
             membership: Membership::new(network),
@@ -490,6 +493,7 @@ impl Core {
     }
 
     pub(crate) fn reply(&mut self, id: CommandId, reply: Reply) {
+        self.timing.end(id, &mut self.stats);
         if is_rewrite(id) {
             return self.rewrites_replied.push_back((id, reply));
         }

@@ -55,6 +55,7 @@ mod successor;
 mod surplus;
 mod survey;
 mod teams;
+mod timing;
 mod turns;
 mod values;
 mod watch;

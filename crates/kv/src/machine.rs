@@ -32,6 +32,7 @@ use crate::storage;
 use crate::surplus::Surplus;
 use crate::survey::SurveyEvent;
 use crate::teams::TeamReads;
+use crate::timing::Timed;
 use crate::turns::{Queued, Turns};
 use crate::watch::Watches;
 use crate::watch_holder::Holder;
@@ -200,14 +201,17 @@ impl Kv {
         let operation = match command {
             Command::Put(put) => {
                 core.stats.puts += 1;
+                core.timing.begin(id, Timed::Put);
                 return self.start_write(now, id, Work::Put(put));
             }
             Command::Apply(apply) => {
                 core.stats.operations += 1;
+                core.timing.begin(id, Timed::Put);
                 return self.start_write(now, id, Work::Apply { apply, may_delegate: true });
             }
             Command::Get { key, quorum } => {
                 core.stats.gets += 1;
+                core.timing.begin(id, Timed::Get);
                 if self.shared_reads.begins(SharedRead { key, quorum }, id) {
                     Operation::Get(Box::new(Get::start(
                         core,
@@ -561,6 +565,7 @@ impl Machine for Kv {
 
     fn handle(&mut self, now: Instant, input: Input) {
         self.carried_out.begin(now);
+        self.core.timing.at(now);
         match input {
             Input::Command { id, command } => self.on_command(now, id, command),
             Input::Found { lookup, from, record } => {

@@ -1,5 +1,7 @@
 //! Counters and gauges of record keeping.
 
+use potluck_base::histogram::Histogram;
+
 potluck_base::statistics! {
     /// Counters since the start and gauges of now.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +24,10 @@ potluck_base::statistics! {
         counter gets_found: u64,
         /// Reads that found the record absent.
         counter gets_absent: u64,
+        /// How long writes and operations took, failed ones included.
+        histogram(Seconds) put_times: Histogram as "kv_put_seconds",
+        /// How long reads took, failed ones included.
+        histogram(Seconds) get_times: Histogram as "kv_get_seconds",
         /// Reads that waited for equal ones and shared the next.
         counter gets_shared: u64,
         /// Commands that failed.

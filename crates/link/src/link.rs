@@ -8,7 +8,7 @@ use potluck_base::{
     Contact, Deadline, Identity, Instant, KeyError, Machine, NetworkId, PublicKey, Rng, RoundTrip,
 };
 use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
-use potluck_wire::{Request, Response, encode_request, encode_response};
+use potluck_wire::{Purpose, Request, Response, encode_request, encode_response};
 
 use crate::admission::Door;
 use crate::buckets::Gate;
@@ -268,7 +268,7 @@ impl Link {
         };
         let (bytes, _) = self.seal(reply_to.key, None, inner, 0);
         self.stats.responses_out += 1;
-        self.transmit(address, bytes);
+        self.transmit(address, bytes, Purpose::of_response(&message));
         Ok(())
     }
 
@@ -410,15 +410,16 @@ impl Link {
             self.stats.addresses_probed += u64::from(probes);
             self.stats.introductions += u64::from(!probes);
         }
+        let sent = inner.message;
         let (bytes, serial) = self.seal(keys.seal, cookie, inner, bytes_min);
         let (counter, deadline) = (serial.counter, now + timeout);
         self.requests.sent(token, Try { id, counter, sent_at: now, deadline, introduces });
-        self.transmit(way, bytes);
+        self.transmit(way, bytes, Purpose::of_request(sent));
     }
 
     fn transmit_hello(&mut self, address: SocketAddr, nonce: &[u8; 16]) {
         let mark = self.marks.hello(nonce, HELLO_PADDING);
-        self.transmit(address, write_hello(&self.tag, nonce, &mark));
+        self.transmit(address, write_hello(&self.tag, nonce, &mark), Purpose::Link);
     }
 
     /// A datagram to be sealed, under the next serial.
@@ -450,12 +451,13 @@ impl Link {
     }
 
     /// Hands a datagram out for sending.
-    pub(crate) fn transmit(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+    pub(crate) fn transmit(&mut self, to: SocketAddr, bytes: Vec<u8>, purpose: Purpose) {
         debug_assert!(bytes.len() <= DATAGRAM_BYTES_MAX, "a datagram of {} bytes", bytes.len());
         let length = bytes.len() as u64;
         if self.push(Output::Transmit { to, bytes: bytes.into() }) {
             self.stats.datagrams_out += 1;
             self.stats.bytes_out += length;
+            self.stats.traffic.note_sent(purpose, length);
         }
     }
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
-use potluck_wire::{DecodeError, Refusal, Response, decode_request, decode_response};
+use potluck_wire::{DecodeError, Purpose, Refusal, Response, decode_request, decode_response};
 
 use crate::admission::{Entry, Shown};
 use crate::frame::{
@@ -51,6 +51,7 @@ impl Link {
         let from = canonical(from);
         self.stats.datagrams_in += 1;
         self.stats.bytes_in += bytes.len() as u64;
+        self.stats.traffic.note_received(Purpose::Link, bytes.len() as u64);
         match parse(bytes, &self.tag) {
             Ok(Frame::Sealed(sealed)) => self.on_sealed(now, from, &sealed),
             Ok(Frame::Hello { nonce, mark, padding }) => {
@@ -79,7 +80,7 @@ impl Link {
             salt: self.salt(),
             addresses: Vec::new(),
         };
-        self.transmit(from, write_welcome(&self.tag, nonce, &greeter));
+        self.transmit(from, write_welcome(&self.tag, nonce, &greeter), Purpose::Link);
     }
 
     fn on_welcome(&mut self, from: SocketAddr, nonce: &[u8; 16], greeter: &Greeter) {
@@ -148,12 +149,21 @@ impl Link {
             Some(plain) => match parse_inner(plain) {
                 None => self.stats.dropped_undecodable += 1,
                 Some(inner) if inner.kind == Kind::Request => {
+                    self.note_purpose(Purpose::of_request(inner.message), length);
                     self.on_request(now, &arrival, &inner);
                 }
-                Some(inner) => self.on_response(now, &arrival, &inner),
+                Some(inner) => {
+                    self.note_purpose(Purpose::of_response(inner.message), length);
+                    self.on_response(now, &arrival, &inner);
+                }
             },
         }
         self.scratch = scratch;
+    }
+
+    /// A datagram counts as the link's own until its seal held.
+    fn note_purpose(&mut self, purpose: Purpose, length: usize) {
+        self.stats.traffic.move_received(Purpose::Link, purpose, length as u64);
     }
 
     fn standing(&mut self, now: Instant, from: SocketAddr, sealed: &Sealed<'_>) -> Standing {
@@ -221,7 +231,7 @@ impl Link {
             if stranger {
                 self.stats.retries_out += 1;
                 let cookie = self.cookies.make(now, from, &sealed.sender);
-                self.transmit(from, write_retry(&self.tag, sealed.serial, &cookie));
+                self.transmit(from, write_retry(&self.tag, sealed.serial, &cookie), Purpose::Link);
             } else {
                 self.stats.dropped_caller_rate += 1;
             }

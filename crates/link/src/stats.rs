@@ -1,5 +1,7 @@
 //! What a link counts.
 
+use potluck_wire::Traffic;
+
 potluck_base::statistics! {
     /// Counters since the start, and gauges of the tables. Whatever is dropped is counted here under
     /// its cause and nowhere else.
@@ -28,6 +30,8 @@ potluck_base::statistics! {
         counter datagrams_out: u64,
         /// Bytes handed out for sending.
         counter(Bytes) bytes_out: u64,
+        /// The same bytes by what they are for.
+        parts traffic: Traffic,
 
         /// Requests begun.
         counter requests_started: u64,

@@ -18,6 +18,7 @@ pub mod member;
 pub mod message;
 pub mod names;
 pub mod puzzle;
+pub mod purpose;
 pub mod search;
 pub mod settings;
 pub mod swarm;
@@ -41,6 +42,7 @@ pub use message::{
     Response, StoreOutcome, Want,
 };
 pub use names::{NAME_ENTRY_BYTES, NAMES_MAX, NameEntry, Names, NamesFound};
+pub use purpose::{Purpose, Traffic};
 pub use search::{Hit, SearchRequest};
 pub use settings::{NetworkSettings, SettingsError};
 pub use swarm::{FetchRequest, Provider, Run};

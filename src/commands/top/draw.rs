@@ -112,6 +112,9 @@ fn overview(frame: &mut Frame, area: Rect, model: &Model, screen: &Screen) {
     list(frame, events, Head { title: "last events", screen }, &views::rows(model, screen));
 }
 
+/// Purposes of traffic that the line shows, the largest first.
+const PURPOSES_MAX: usize = 4;
+
 type Fact = (&'static str, String, &'static str);
 
 fn machine(model: &Model) -> Vec<Fact> {
@@ -176,11 +179,12 @@ fn work(model: &Model) -> Vec<Fact> {
         asked => format!("{} of {asked} asked about under-replicated", records.under_replicated),
     };
     let worse = records.under_replicated + records.conflicted > 0;
-    let purposes: Vec<String> = model
-        .overview
-        .traffic
-        .purposes
-        .iter()
+    let mut purposes: Vec<_> = model.overview.traffic.purposes.iter().collect();
+    purposes.retain(|it| it.r#in + it.out >= 1.0);
+    purposes.sort_by(|a, b| (b.r#in + b.out).total_cmp(&(a.r#in + a.out)));
+    let purposes: Vec<String> = purposes
+        .into_iter()
+        .take(PURPOSES_MAX)
         .map(|it| format!("{} {}/{}", it.purpose, brief(it.r#in), brief(it.out)))
         .collect();
     vec![

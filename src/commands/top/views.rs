@@ -2,7 +2,7 @@
 
 use super::feed::Model;
 use super::keys::{Screen, View};
-use crate::api::{Lookup, Member};
+use crate::api::{CommandTimes, Lookup, Member};
 use crate::commands::table::{bytes, millis, short, span};
 use crate::doctor::{Report, codes};
 use crate::text::printable;
@@ -199,6 +199,16 @@ fn files(model: &Model) -> Vec<Line> {
     model.overview.transfers.iter().map(row).collect()
 }
 
+fn took(times: &CommandTimes) -> String {
+    match times.count {
+        0 => "none in the last minutes".to_owned(),
+        count => {
+            let (half, most) = (times.p50_ms, times.p99_ms);
+            format!("{count}: half within {half:.1} ms, 99 % within {most:.1} ms")
+        }
+    }
+}
+
 fn lookups(model: &Model) -> Vec<Line> {
     let it = &model.overview.lookups;
     let row = |name: &str, value: String, more: &str| Line {
@@ -231,6 +241,16 @@ fn lookups(model: &Model) -> Vec<Line> {
             "without an answer",
             format!("{} of {} requests", it.timeouts, it.requests),
             "Each costs a timeout.",
+        ),
+        row(
+            "reads",
+            took(&model.overview.commands.gets),
+            "Reads that began at this node in the last minutes. Times are upper bounds.",
+        ),
+        row(
+            "writes",
+            took(&model.overview.commands.puts),
+            "Writes that began at this node in the last minutes, until enough replicas acknowledged.",
         ),
         row(
             "now",

@@ -2,6 +2,7 @@
 
 use super::super::{Evidence, Finding, NodeFacts, Severity, thresholds};
 use super::node;
+use crate::api::CommandTimes;
 
 pub(super) fn slow(evidence: &Evidence) -> Vec<Finding> {
     node(evidence, |node| {
@@ -24,6 +25,32 @@ pub(super) fn slow(evidence: &Evidence) -> Vec<Finding> {
                 cause(node)
             );
             Finding::new("lookups.slow", Severity::Warning, seen)
+        })
+    })
+}
+
+pub(super) fn slow_commands(evidence: &Evidence) -> Vec<Finding> {
+    node(evidence, |node| {
+        let it = &node.lookups.commands;
+        let slow = |times: &CommandTimes| {
+            times.count >= thresholds::COMMANDS_MIN && times.p99_ms > thresholds::COMMAND_MS
+        };
+        (slow(&it.gets) || slow(&it.puts)).then(|| {
+            let of = |name: &str, times: &CommandTimes| {
+                let (half, most) = (times.p50_ms, times.p99_ms);
+                format!(
+                    "{} {name}: half within {half:.0} ms, 99 % within {most:.0} ms",
+                    times.count
+                )
+            };
+            let seen = format!(
+                "in the last {} s {}; {} (threshold {:.0} ms)",
+                it.span_seconds,
+                of("reads", &it.gets),
+                of("writes", &it.puts),
+                thresholds::COMMAND_MS
+            );
+            Finding::new("records.slow", Severity::Warning, seen)
         })
     })
 }

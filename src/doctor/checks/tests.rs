@@ -4,7 +4,7 @@ use super::super::{
     Certificate, Entry, Evidence, Flap, Folder, Load, LookupFacts, Machine, MemberFacts, NodeFacts,
     RecordFacts, Replicas, Settings, Socket, Trouble, codes, judge,
 };
-use crate::api::{ReasonView, Transfer};
+use crate::api::{CommandTimes, ReasonView, Transfer};
 
 /// A node among `members` that has nothing to complain of.
 fn healthy(members: usize) -> Evidence {
@@ -192,6 +192,16 @@ fn slow_lookups_say_where_the_time_goes() {
     assert_eq!(found(|node, _| node.failing = 8), ["table.dead"]);
     assert_eq!(found(|node, _| node.capacity = 11), ["table.full"]);
     assert_eq!(found(|node, _| node.contacts = 1), ["table.small"]);
+}
+
+#[test]
+fn slow_reads_and_writes_are_told_once_there_are_some() {
+    let times = |count, p99_ms| CommandTimes { count, p50_ms: 2.0, p99_ms };
+    let code = |count, p99_ms| found(|node, _| node.lookups.commands.gets = times(count, p99_ms));
+    assert_eq!(code(20, 2048.0), ["records.slow"]);
+    assert_eq!(code(19, 2048.0), [""; 0]);
+    assert_eq!(code(2000, 1024.0), [""; 0]);
+    assert_eq!(found(|node, _| node.lookups.commands.puts = times(20, 4096.0)), ["records.slow"]);
 }
 
 #[test]

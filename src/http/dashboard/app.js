@@ -154,8 +154,11 @@ function showWorst(at, worst) {
   }));
 }
 
-function showLookups(l) {
+function showLookups(l, c) {
+  const took = (t) => t.count ? 'half in ' + number(t.p50Ms) + ' ms, 99 % in ' + number(t.p99Ms) + ' ms' : 'none in the last minutes';
   facts($('lookups'), [
+    ['reads', took(c.gets), c.gets.p99Ms > 1000 ? 'warn' : ''],
+    ['writes', took(c.puts), c.puts.p99Ms > 1000 ? 'warn' : ''],
     ['half took', l.count ? number(l.p50Ms) + ' ms or less' : 'none yet'],
     ['99 % took', l.count ? number(l.p99Ms) + ' ms or less' : 'none yet', l.p99Ms > 1000 ? 'warn' : ''],
     ['failed', number(l.failed) + ' of ' + number(l.count), l.failed ? 'warn' : ''],
@@ -181,7 +184,7 @@ function table(at, head, rows) {
 }
 
 function showTraffic(t) {
-  const rows = t.purposes.map((p) => [p.purpose, [bytes(p.in) + '/s', 'number'], [bytes(p.out) + '/s', 'number']]);
+  const rows = t.purposes.filter((p) => p.in + p.out > 0).map((p) => [p.purpose, [bytes(p.in) + '/s', 'number'], [bytes(p.out) + '/s', 'number']]);
   rows.push(['all', [bytes(t.bytesPerSecond.in) + '/s', 'number'], [bytes(t.bytesPerSecond.out) + '/s', 'number']]);
   rows.push(['datagrams', [number(t.messagesPerSecond.in) + '/s', 'number'], [number(t.messagesPerSecond.out) + '/s', 'number']]);
   table($('traffic'), ['for', ['in', 'number'], ['out', 'number']], rows);
@@ -362,7 +365,7 @@ async function show() {
   if (state.view === 'overview') {
     showMachine(o); showNetwork(o); showTransfers($('transfers'), o.transfers, 4); showEvents($('events'), o.events);
     facts($('records'), recordRows(o.records)); showWorst($('worst'), o.records.worst.slice(0, 3));
-    showLookups(o.lookups); showTraffic(o.traffic); showMap();
+    showLookups(o.lookups, o.commands); showTraffic(o.traffic); showMap();
     // A quarter of an hour is a hundred kilobytes: every fifth second is enough for the eye.
     if (!$('charts').firstChild || turns % 5 === 0) await showHistory();
   } else if (state.view === 'members') showMembers();

@@ -353,6 +353,7 @@ async fn lookups(app: &App, table: &potluck::TableView, view: &StatusView) -> Lo
         hops_max: figures.hops_max,
         requests: figures.requests,
         timeouts: figures.timeouts,
+        commands: app.watch().commands(),
         steps: steps(&traces),
         round_trip_ms: trips.get(trips.len() / 2).copied().unwrap_or(0.0),
         network_size: view.network_size_estimate,

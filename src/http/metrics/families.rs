@@ -5,6 +5,7 @@
 
 use potluck::{Health, NodeStats};
 use potluck_base::statistics::{Kind, Number, Statistic};
+use potluck_wire::{Purpose, Traffic};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -40,20 +41,25 @@ struct Series {
 #[derive(Debug)]
 pub(super) struct Families {
     counters: Vec<Series>,
-    health: Option<Health>,
-    node: [(&'static str, String); 4],
+    known: Known,
 }
 
-/// What does not change while a node runs, as labels.
-pub(super) type Node = [(&'static str, String); 4];
+/// What the parts of a node do not count themselves.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) health: Option<Health>,
+    /// What does not change while a node runs, as labels.
+    pub(super) node: [(&'static str, String); 4],
+    /// Gauges, each with its name, its unit and its help; without a number it is left out.
+    pub(super) gauges: Vec<(&'static str, Option<Unit>, &'static str, Option<f64>)>,
+}
 
 impl Families {
     /// Of these statistics.
     pub(super) fn new(
         stats: &NodeStats,
         all: &[(&'static Statistic, Number)],
-        health: Option<Health>,
-        node: Node,
+        known: Known,
     ) -> Self {
         let mut counters: Vec<Series> = MERGED
             .iter()
@@ -72,7 +78,7 @@ impl Families {
             .collect();
         counters.push(messages(stats));
         counters.push(bytes(stats));
-        Self { counters, health, node }
+        Self { counters, known }
     }
 }
 
@@ -91,20 +97,21 @@ fn messages(stats: &NodeStats) -> Series {
 
 /// Bytes by what they are for.
 fn bytes(stats: &NodeStats) -> Series {
-    let (link, calls) = (&stats.node.link, &stats.transport);
-    let of = |direction, purpose| vec![("direction", direction), ("purpose", purpose)];
+    let of =
+        |direction, purpose: Purpose| vec![("direction", direction), ("purpose", purpose.as_str())];
+    let traffic = [stats.node.link.traffic, stats.transport.traffic];
+    let sum = |of: &dyn Fn(&Traffic) -> u64| traffic.iter().map(of).sum();
+    let each = |purpose| {
+        [
+            (of("in", purpose), sum(&|it| it.received(purpose))),
+            (of("out", purpose), sum(&|it| it.sent(purpose))),
+        ]
+    };
     Series {
         name: "bytes",
         unit: None,
-        help: "Bytes of datagrams (control), of calls between nodes (records) and of fetched files",
-        values: vec![
-            (of("in", "control"), link.bytes_in),
-            (of("out", "control"), link.bytes_out),
-            (of("in", "records"), calls.bytes_received),
-            (of("out", "records"), calls.bytes_sent),
-            (of("in", "files"), calls.frame_bytes_received),
-            (of("out", "files"), calls.frame_bytes_sent),
-        ],
+        help: "Bytes of datagrams, calls and files by what they are for",
+        values: Purpose::ALL.into_iter().flat_map(each).collect(),
     }
 }
 
@@ -116,6 +123,12 @@ impl Collector for Families {
             for (labels, count) in values {
                 ConstCounter::new(*count).encode(family.encode_family(labels)?)?;
             }
+        }
+        for (name, unit, help, number) in &self.known.gauges {
+            let Some(number) = number else { continue };
+            let gauge = ConstGauge::new(*number);
+            let kind = gauge.metric_type();
+            gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), kind)?)?;
         }
         let one = ConstGauge::new(1_i64);
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
@@ -132,8 +145,8 @@ impl Collector for Families {
             None,
             one.metric_type(),
         )?;
-        one.encode(info.encode_family(&self.node)?)?;
-        if let Some(health) = self.health {
+        one.encode(info.encode_family(&self.known.node)?)?;
+        if let Some(health) = self.known.health {
             let level = ConstGauge::new(match health {
                 Health::Ok => 0_i64,
                 Health::Degraded => 1,

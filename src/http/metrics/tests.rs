@@ -18,6 +18,7 @@ const fn word(kind: statistics::Kind) -> &'static str {
     match kind {
         statistics::Kind::Counter => "counter",
         statistics::Kind::Gauge => "gauge",
+        statistics::Kind::Histogram => "histogram",
     }
 }
 
@@ -157,7 +158,7 @@ fn declared(source: &str) -> Vec<(String, Vec<String>)> {
             let name = before.rsplit(' ').next().unwrap_or_default().to_owned();
             let fields = group.lines().map(str::trim).filter(|line| {
                 let of = |kind| line.strip_prefix(kind).is_some_and(|r| r.starts_with([' ', '(']));
-                of("counter") || of("gauge")
+                of("counter") || of("gauge") || of("histogram")
             });
             let names = fields.map(|line| match line.split_once(" as \"") {
                 Some((_, given)) => given.split('"').next().unwrap_or_default().to_owned(),

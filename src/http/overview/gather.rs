@@ -52,6 +52,7 @@ pub(super) async fn overview(app: &App) -> Result<Overview, Problem> {
         network: network(app, &stats, &status),
         traffic: traffic(&rates),
         lookups: lookups::figures(&traces, rates.lookups),
+        commands: app.watch().commands(),
         records,
         transfers,
         events: events.iter().map(|entry| happening(entry, &names)).collect(),
@@ -131,11 +132,11 @@ fn traffic(rates: &PerSecond) -> Traffic {
     Traffic {
         bytes_per_second: rates.socket_bytes,
         messages_per_second: rates.datagrams,
-        purposes: vec![
-            of("control", rates.control_bytes),
-            of("records", rates.call_bytes),
-            of("files", rates.file_bytes),
-        ],
+        purposes: potluck_wire::Purpose::ALL
+            .into_iter()
+            .zip(rates.purposes)
+            .map(|(purpose, bytes)| of(purpose.as_str(), bytes))
+            .collect(),
     }
 }
 

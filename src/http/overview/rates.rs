@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use potluck::NodeStats;
+use potluck_wire::Purpose;
 
 use super::lookups::Figures;
 use crate::api::InOut;
@@ -13,14 +14,15 @@ const SPAN: Duration = Duration::from_secs(5);
 /// Looks that are remembered: one a second, and a few that came in between.
 const LOOKS_MAX: usize = 16;
 
+const PURPOSES: usize = Purpose::ALL.len();
+
 /// Counters at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counters {
     pub(super) socket_bytes: [u64; 2],
     pub(super) datagrams: [u64; 2],
-    pub(super) control_bytes: [u64; 2],
-    pub(super) call_bytes: [u64; 2],
-    pub(super) file_bytes: [u64; 2],
+    /// By purpose: received, sent.
+    pub(super) purposes: [[u64; 2]; PURPOSES],
     pub(super) lookups: u64,
     pub(super) cpu_ms: u64,
 }
@@ -31,9 +33,10 @@ impl Counters {
         Self {
             socket_bytes: [socket.received_bytes, socket.sent_bytes],
             datagrams: [link.datagrams_in, link.datagrams_out],
-            control_bytes: [link.bytes_in, link.bytes_out],
-            call_bytes: [calls.bytes_received, calls.bytes_sent],
-            file_bytes: [calls.frame_bytes_received, calls.frame_bytes_sent],
+            purposes: Purpose::ALL.map(|of| {
+                let (link, calls) = (&link.traffic, &calls.traffic);
+                [link.received(of) + calls.received(of), link.sent(of) + calls.sent(of)]
+            }),
             lookups: stats.node.dht.lookups_started,
             cpu_ms,
         }
@@ -45,9 +48,8 @@ impl Counters {
 pub(in crate::http) struct PerSecond {
     pub(super) socket_bytes: InOut,
     pub(super) datagrams: InOut,
-    pub(super) control_bytes: InOut,
-    pub(super) call_bytes: InOut,
-    pub(super) file_bytes: InOut,
+    /// Bytes by purpose.
+    pub(super) purposes: [InOut; PURPOSES],
     pub(super) lookups: f64,
     pub(in crate::http) cpu_percent: f64,
 }
@@ -81,9 +83,7 @@ impl Looks {
         PerSecond {
             socket_bytes: both(counters.socket_bytes, before.socket_bytes),
             datagrams: both(counters.datagrams, before.datagrams),
-            control_bytes: both(counters.control_bytes, before.control_bytes),
-            call_bytes: both(counters.call_bytes, before.call_bytes),
-            file_bytes: both(counters.file_bytes, before.file_bytes),
+            purposes: std::array::from_fn(|of| both(counters.purposes[of], before.purposes[of])),
             lookups: rate(counters.lookups, before.lookups),
             cpu_percent: rate(counters.cpu_ms, before.cpu_ms) / 10.0,
         }

@@ -111,6 +111,10 @@ impl Dht {
             LookupOutcome::Exhausted | LookupOutcome::OutOfBudget => self.stats.lookups_failed += 1,
         }
         if running.asked_for {
+            // One that asked no other node says nothing about the network.
+            if !trace.queries.is_empty() {
+                self.stats.lookup_times.note(trace.took);
+            }
             let closest = running.lookup.answered().collect();
             let late = running.lookup.late().collect();
             self.outbox.push_back(Output::Finished { lookup: id, closest, late, trace });

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use noq::{ConnectionError, ReadError, ReadToEndError, WriteError};
 use potluck_base::{Contact, PublicKey};
+use potluck_wire::Purpose;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -79,12 +80,12 @@ impl Inner {
         if self.paths.ways(peer, self.socket.families()).is_empty() {
             return Err(CallError::Address(address));
         }
-        let sent = request.len();
+        let (sent, purpose) = (request.len(), Purpose::of_request(&request));
         let attempts = self.attempts(peer, request);
         let answer =
             timeout(self.config.call_timeout, attempts).await.unwrap_or(Err(CallError::Timeout))?;
-        self.desk.counters.bytes_sent.add(sent);
-        self.desk.counters.bytes_received.add(answer.len());
+        self.desk.counters.sent(purpose, sent);
+        self.desk.counters.received(purpose, answer.len());
         Ok(answer)
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use potluck_wire::{Purpose, Traffic};
+
 potluck_base::statistics! {
     /// What happened since the transport was made, and what is open now.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,6 +52,8 @@ potluck_base::statistics! {
         counter(Bytes) bytes_sent: u64,
         /// Bytes of requests and answers received.
         counter(Bytes) bytes_received: u64,
+        /// The same bytes, and those of frames, by what they are for.
+        parts traffic: Traffic,
         /// Received QUIC datagrams dropped because the queue to the endpoint was full.
         counter queue_dropped: u64,
         /// Received datagrams that looked like QUIC by their first byte only.
@@ -83,12 +87,37 @@ pub(super) struct Counters {
     pub(super) frame_bytes_received: Counter,
     pub(super) bytes_sent: Counter,
     pub(super) bytes_received: Counter,
+    /// Bytes of requests and answers by [`Purpose`]: received, sent.
+    by_purpose: [[Counter; 2]; Purpose::ALL.len()],
     pub(super) malformed: Counter,
     pub(super) strangers: Counter,
     pub(super) stray: Counter,
 }
 
 impl Counters {
+    /// A request or an answer came.
+    pub(super) fn received(&self, purpose: Purpose, bytes: usize) {
+        self.bytes_received.add(bytes);
+        self.by_purpose[purpose as usize][0].add(bytes);
+    }
+
+    /// A request or an answer went.
+    pub(super) fn sent(&self, purpose: Purpose, bytes: usize) {
+        self.bytes_sent.add(bytes);
+        self.by_purpose[purpose as usize][1].add(bytes);
+    }
+
+    fn traffic(&self) -> Traffic {
+        let mut traffic = Traffic::default();
+        for (purpose, [received, sent]) in Purpose::ALL.into_iter().zip(&self.by_purpose) {
+            traffic.note_received(purpose, received.get());
+            traffic.note_sent(purpose, sent.get());
+        }
+        traffic.note_received(Purpose::File, self.frame_bytes_received.get());
+        traffic.note_sent(Purpose::File, self.frame_bytes_sent.get());
+        traffic
+    }
+
     /// The counts so far; the fields that others know stay zero.
     pub(super) fn read(&self) -> TransportStats {
         TransportStats {
@@ -111,6 +140,7 @@ impl Counters {
             frame_bytes_received: self.frame_bytes_received.get(),
             bytes_sent: self.bytes_sent.get(),
             bytes_received: self.bytes_received.get(),
+            traffic: self.traffic(),
             malformed: self.malformed.get(),
             strangers: self.strangers.get(),
             stray: self.stray.get(),

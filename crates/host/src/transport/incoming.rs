@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use noq::RecvStream;
 use potluck_base::PublicKey;
+use potluck_wire::Purpose;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -78,13 +79,13 @@ impl Responder {
         };
         drop(hold);
         tokio::spawn(async move {
-            let bytes = answer.len();
+            let (bytes, purpose) = (answer.len(), Purpose::of_response(&answer));
             let sent = timeout(desk.timeout, async {
                 // Until all of it is acknowledged the connection must not pass for idle.
                 stream.send(answer).await.is_ok() && stream.delivered().await
             });
             if sent.await == Ok(true) {
-                desk.counters.bytes_sent.add(bytes);
+                desk.counters.sent(purpose, bytes);
             } else {
                 desk.counters.answers_lost.count();
             }
@@ -289,11 +290,11 @@ impl Inner {
     }
 
     fn hand_over(&self, call: IncomingCall) {
-        let bytes = call.request.len();
+        let (bytes, purpose) = (call.request.len(), Purpose::of_request(&call.request));
         match self.incoming.try_send(call) {
             Ok(()) => {
                 self.desk.counters.incoming.count();
-                self.desk.counters.bytes_received.add(bytes);
+                self.desk.counters.received(purpose, bytes);
             }
             Err(TrySendError::Full(call) | TrySendError::Closed(call)) => {
                 self.desk.counters.incoming_refused.count();
