@@ -27,6 +27,13 @@ pub struct Defences {
     pub paced_sources: bool,
     /// The publisher of a topic message is a member.
     pub member_publishers: bool,
+    /// Lookups go along several paths that share no node.
+    pub disjoint_paths: bool,
+    /// In open networks nodes of one subnet have few places in tables and candidate lists.
+    pub subnet_limits: bool,
+    /// Nodes that are nearer than the size of the network lets expect are kept out of tables, and what one
+    /// sender names is bounded.
+    pub deep_buckets: bool,
 }
 
 impl Defences {
@@ -42,6 +49,9 @@ impl Defences {
         computed_frames: true,
         paced_sources: true,
         member_publishers: true,
+        disjoint_paths: true,
+        subnet_limits: true,
+        deep_buckets: true,
     };
     /// None of them, as the baseline of a comparison.
     pub const NONE: Self = Self {
@@ -55,6 +65,9 @@ impl Defences {
         computed_frames: false,
         paced_sources: false,
         member_publishers: false,
+        disjoint_paths: false,
+        subnet_limits: false,
+        deep_buckets: false,
     };
 }
 

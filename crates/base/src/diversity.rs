@@ -1,4 +1,4 @@
-//! Nodes in different places: those of one subnet are often gone at the same time.
+//! Nodes in different places: those of one subnet are often gone at the same time, and often one machine's.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +12,60 @@ fn subnets(ip: IpAddr) -> (u128, u128) {
             (bits >> 16, bits >> 8)
         }
         IpAddr::V6(ip) => (ip.to_bits() >> 96, ip.to_bits() >> 80),
+    }
+}
+
+/// Whether places of nodes are limited a subnet.
+///
+/// In an `open` network keys cost little and addresses in many subnets much, so the places that one subnet
+/// can take in a table or a candidate list are few, and loopback and private addresses count like others. In
+/// `invite` and `lab` networks all nodes may stand in one subnet, and admission or trust limits them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Diversity {
+    /// Subnets do not count.
+    #[default]
+    Free,
+    /// Few places a subnet.
+    Subnets,
+}
+
+/// The most places that nodes of one small subnet (/24, /48) and of one large subnet (/16, /32) take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubnetLimit {
+    /// In one small subnet.
+    pub small: usize,
+    /// In one large subnet.
+    pub large: usize,
+}
+
+impl Diversity {
+    /// The small subnet of an address, if subnets count.
+    #[must_use]
+    pub fn small_subnet(self, ip: IpAddr) -> Option<u128> {
+        match self {
+            Self::Free => None,
+            Self::Subnets => Some(subnets(ip).1),
+        }
+    }
+
+    /// Whether a node at `ip` may have a place beside those at `others`.
+    pub fn has_room(
+        self,
+        ip: IpAddr,
+        others: impl IntoIterator<Item = IpAddr>,
+        limit: SubnetLimit,
+    ) -> bool {
+        if self == Self::Free {
+            return true;
+        }
+        let (large, small) = subnets(ip);
+        let (mut in_large, mut in_small) = (0, 0);
+        for other in others {
+            let (other_large, other_small) = subnets(other);
+            in_large += usize::from(other_large == large);
+            in_small += usize::from(other_small == small);
+        }
+        in_small < limit.small && in_large < limit.large
     }
 }
 
@@ -76,6 +130,27 @@ mod tests {
         assert_eq!(chosen(&all, 3), ["10.1.0.1:7", "10.1.1.1:7", "10.1.2.1:7"]);
         assert_eq!(chosen(&["10.0.0.3:1", "10.0.0.1:1"], 2), ["10.0.0.3:1", "10.0.0.1:1"]);
         assert!(chosen(&[], 4).is_empty() && chosen(&all, 0).is_empty());
+    }
+
+    #[test]
+    fn a_subnet_has_as_many_places_as_the_limit_says_also_on_loopback() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let limit = SubnetLimit { small: 2, large: 3 };
+        for [first, second, third, next, elsewhere] in [
+            ["127.1.0.1", "127.1.0.2", "127.1.0.3", "127.1.9.1", "127.2.0.1"],
+            ["9.9.9.1", "9.9.9.2", "::ffff:9.9.9.3", "9.9.8.1", "9.8.9.1"],
+            ["2a00:1:1::1", "2a00:1:1:9::2", "2a00:1:1::3", "2a00:1:2::1", "2a00:2:1::1"],
+        ] {
+            let two = [ip(first), ip(second)];
+            let has_room = |at, others: &[IpAddr]| {
+                Diversity::Subnets.has_room(ip(at), others.iter().copied(), limit)
+            };
+            assert!(has_room(second, &two[..1]) && !has_room(third, &two));
+            assert!(has_room(next, &two) && has_room(elsewhere, &two));
+            let three = [two[0], two[1], ip(next)];
+            assert!(!has_room(next, &three) && has_room(elsewhere, &three), "a large subnet");
+            assert!(Diversity::Free.has_room(ip(third), two, limit));
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use blob::{BlobId, Division, GROUP_BYTES};
 pub use bounded::BoundedQueue;
 pub use contact::{ADDRESSES_MAX, Address, Addresses, Contact, ContactError, Peer};
 pub use defences::Defences;
-pub use diversity::spread_out;
+pub use diversity::{Diversity, SubnetLimit, spread_out};
 pub use granules::GranuleSet;
 pub use id::{BucketIndex, Distance, IdError, Key, NodeId, Salt, SaltError};
 pub use keys::{Identity, KeyError, PublicKey, SharedSecret, Signature};

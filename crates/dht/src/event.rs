@@ -30,6 +30,8 @@ pub enum Purpose {
         count: u8,
         /// The part of the record that the answer should carry.
         want: Want,
+        /// Whether the second part of the answer is wanted, and not the first.
+        second: bool,
     },
 }
 
@@ -57,6 +59,8 @@ pub enum Input {
         /// Whether each of the closest nodes is waited for until it has answered or failed. If not, the
         /// lookup may end without the slow ones, which the result then names.
         waits: bool,
+        /// Whether it repeats a lookup that found nothing, or answers that disagreed: it takes more paths.
+        doubt: bool,
     },
     /// The requester of this lookup needs no further answers.
     Stop(LookupId),

@@ -10,6 +10,10 @@
 //!   asked.
 //! - Live contacts are never displaced by newcomers; newcomers wait in a replacement cache.
 //! - The close group gets heartbeats with three tries, and any authenticated traffic counts as one.
+//! - A lookup has several paths that share no node (S/Kademlia section 4.4): two for a read, four for a write,
+//!   eight where the first answer is doubted.
+//! - In open networks the nodes of one subnet have few places, and a node that is nearer than the size of the
+//!   network lets expect has none.
 //! - Requests older than an adaptive soft timeout stop counting against alpha, so that one dead contact
 //!   does not delay a lookup (libtorrent has a fixed soft timeout).
 //!
@@ -32,6 +36,7 @@ pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod trace;
+mod validate;
 
 pub use config::{Config, ConfigError};
 pub use entry_points::{EntryPoint, EntryView, LastResort};

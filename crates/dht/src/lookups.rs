@@ -63,6 +63,11 @@ impl Lookups {
         self.queries.insert(query, (id, peer));
     }
 
+    /// The lookup and the node of request `query`, which stays.
+    pub(crate) fn query(&self, query: QueryId) -> Option<(LookupId, Peer)> {
+        self.queries.get(&query).copied()
+    }
+
     /// The lookup and the node of request `query`. The answer can come after the lookup ended.
     pub(crate) fn take_query(&mut self, query: QueryId) -> Option<(LookupId, Peer)> {
         self.queries.remove(&query)

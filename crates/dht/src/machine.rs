@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use potluck_base::{
-    Contact, Deadline, Instant, Key, Machine, NetworkId, NodeId, Peer, Rng, RoundTrip, is_dialable,
-    is_private,
+    Contact, Deadline, Diversity, Instant, Key, Machine, NetworkId, NodeId, Peer, Rng, RoundTrip,
+    is_dialable, is_private,
 };
 use potluck_wire::Want;
 
@@ -24,6 +24,7 @@ use crate::probes::{Probe, Probes, Reason};
 use crate::routing_table::{RoutingTable, TableView};
 use crate::stats::Stats;
 use crate::trace::{LookupOutcome, LookupTrace};
+use crate::validate::Validator;
 use candidates::Candidates;
 
 /// Time of an answer that is assumed before the first one. A guess.
@@ -71,6 +72,7 @@ pub struct Dht {
     unsaved: bool,
     candidates: Candidates,
     named: Named,
+    validator: Validator,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,13 +92,12 @@ impl Dht {
         let me = me.in_network(&network);
         let pauses = (config.entry_backoff_min, config.entry_backoff_max);
         let named = Named::new(config.defences.capped_contacts);
+        let validator = Validator::new(config.defences.deep_buckets);
+        let mut table =
+            RoutingTable::new(me.id, config.k, config.close_group_size, config.table_capacity);
+        table.limit_subnets(diversity(&config));
         Self {
-            table: RoutingTable::new(
-                me.id,
-                config.k,
-                config.close_group_size,
-                config.table_capacity,
-            ),
+            table,
             entries: EntryPoints::new(pauses.0, pauses.1, rng.fork("entry points")),
             refresh_at: Instant::ZERO + rng.jitter(config.refresh_interval, 0.25),
             save_at: Instant::ZERO + config.save_interval,
@@ -121,6 +122,7 @@ impl Dht {
             unsaved: false,
             candidates: Candidates::new(),
             named,
+            validator,
         }
     }
 
@@ -141,11 +143,19 @@ impl Dht {
         self.me.contact.address = address;
     }
 
-    /// The contacts closest to `target` that this node has proved, for an answer to `asker`.
+    /// The contacts closest to `target` that this node has proved.
     #[must_use]
-    pub fn closest(&self, target: &Key, count: usize, asker: Option<&NodeId>) -> Vec<Peer> {
-        let mut closest = self.table.closest_responsive(target, count + 1);
-        closest.retain(|peer| Some(&peer.id) != asker);
+    pub fn closest(&self, target: &Key, count: usize) -> Vec<Peer> {
+        self.table.closest_responsive(target, count)
+    }
+
+    /// Of these, the ones that this node heard of late, for an answer to `asker`. To name others would make
+    /// askers send datagrams at machines that are long gone.
+    #[must_use]
+    pub fn named(&self, now: Instant, target: &Key, count: usize, asker: &NodeId) -> Vec<Peer> {
+        let since = Instant::ZERO + now.since(Instant::ZERO + self.config.named_for);
+        let mut closest = self.table.closest_heard(target, count + 1, since);
+        closest.retain(|peer| peer.id != *asker);
         closest.truncate(count);
         closest
     }
@@ -309,12 +319,18 @@ impl Dht {
     }
 }
 
+/// Whether places are limited a subnet.
+fn diversity(config: &Config) -> Diversity {
+    if config.defences.subnet_limits { config.diversity } else { Diversity::Free }
+}
+
 struct LookupRequest {
     target: Key,
     want: Want,
     goal: usize,
     why: &'static str,
     waits: bool,
+    doubt: bool,
 }
 
 struct Answer {
@@ -345,8 +361,8 @@ impl Machine for Dht {
                     }
                 }
             }
-            Input::Lookup { id, target, want, goal, why, waits } => {
-                self.start_lookup(now, id, LookupRequest { target, want, goal, why, waits });
+            Input::Lookup { id, target, want, goal, why, waits, doubt } => {
+                self.start_lookup(now, id, LookupRequest { target, want, goal, why, waits, doubt });
             }
             Input::Stop(id) => self.finish_lookup(now, id, LookupOutcome::Satisfied),
             Input::Answered { query, from, contacts, rtt } => {

@@ -6,9 +6,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use potluck_base::{BucketIndex, Distance, Instant, Key, NodeId, Peer};
+use potluck_base::{BucketIndex, Distance, Diversity, Instant, Key, NodeId, Peer, SubnetLimit};
 
 use crate::kbucket::{KBucket, Placed};
+
+/// Members of one bucket in one subnet, where subnets count. Raising it lets one network of addresses take
+/// more of a distance range.
+const BUCKET: SubnetLimit = SubnetLimit { small: 2, large: 8 };
+/// Contacts of the table in one subnet, where subnets count. Raising it lets one network of addresses take
+/// more of the table and of the close group.
+const TABLE: SubnetLimit = SubnetLimit { small: 10, large: 64 };
 
 /// The table's data about a contact.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +91,7 @@ pub struct RoutingTable {
     k: usize,
     close_group_size: usize,
     capacity: usize,
+    diversity: Diversity,
     entries: BTreeMap<NodeId, Entry>,
     buckets: BTreeMap<u8, KBucket>,
     close_group: BTreeMap<Distance, Peer>,
@@ -101,12 +109,40 @@ impl RoutingTable {
             k,
             close_group_size,
             capacity,
+            diversity: Diversity::Free,
             entries: BTreeMap::new(),
             buckets: BTreeMap::new(),
             close_group: BTreeMap::new(),
             next_check: None,
             evicted: 0,
         }
+    }
+
+    /// From now on places are limited a subnet, or not.
+    pub const fn limit_subnets(&mut self, diversity: Diversity) {
+        self.diversity = diversity;
+    }
+
+    /// Whether a node that is not in the table may be in it beside the others of its subnets.
+    pub(crate) fn has_room_in_subnet(&self, peer: &Peer) -> bool {
+        let ip = peer.contact.address.ip();
+        let all = self.entries.values().map(|entry| entry.peer.contact.address.ip());
+        let members = self.bucket_index(&peer.id).and_then(|index| self.buckets.get(&index));
+        let bucket = members
+            .into_iter()
+            .flat_map(KBucket::members)
+            .filter_map(|id| self.entries.get(id).map(|entry| entry.peer.contact.address.ip()));
+        self.diversity.has_room(ip, all, TABLE) && self.diversity.has_room(ip, bucket, BUCKET)
+    }
+
+    /// Contacts that share at least `bits` leading bits with the owner.
+    pub(crate) fn crowd(&self, bits: u32) -> usize {
+        self.entries.keys().filter(|id| self.distance_to(id).leading_zeros() >= bits).count()
+    }
+
+    /// Whether the close group is full, so that the size of the network can be estimated.
+    pub(crate) fn has_full_close_group(&self) -> bool {
+        self.close_group.len() >= self.close_group_size
     }
 
     fn bucket_index(&self, id: &NodeId) -> Option<u8> {
@@ -274,6 +310,12 @@ impl RoutingTable {
     #[must_use]
     pub fn closest_responsive(&self, target: &Key, count: usize) -> Vec<Peer> {
         self.closest_where(target, count, |entry| entry.failures == 0)
+    }
+
+    /// Of these, the ones heard since `since`.
+    #[must_use]
+    pub fn closest_heard(&self, target: &Key, count: usize, since: Instant) -> Vec<Peer> {
+        self.closest_where(target, count, |it| it.failures == 0 && it.last_heard >= since)
     }
 
     fn closest_where(

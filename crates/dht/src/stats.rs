@@ -35,6 +35,17 @@ potluck_base::statistics! {
         /// Contacts in answers that were not asked: too many at one address or in one subnet, or at an
         /// address where no node answered a moment ago.
         counter contacts_capped: u64,
+        /// Routing updates refused since their sender did not prove that it is at its address.
+        counter updates_refused_unproven: u64,
+        /// Routing updates refused since the node is nearer to this one than the size of the network lets
+        /// expect.
+        counter updates_refused_distance: u64,
+        /// Routing updates refused since their sender made too many.
+        counter updates_refused_rate: u64,
+        /// Routing updates refused since nodes of the same subnet have all places that it may take.
+        counter updates_refused_subnet: u64,
+        /// Second parts of answers asked for.
+        counter second_parts_asked: u64,
         /// Addresses where a contact that others named was silent.
         gauge addresses_silent: usize,
         /// Contacts in the table now.

@@ -23,7 +23,7 @@ pub enum QueryOutcome {
 pub struct QueryTrace {
     /// The node that was asked.
     pub peer: Peer,
-    /// On which disjoint path; always 0 while lookups have one path.
+    /// On which disjoint path, from 0.
     pub path: u8,
     /// How many answers led here: 1 for contacts of the own table.
     pub hop: u8,

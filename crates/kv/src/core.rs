@@ -41,6 +41,9 @@ const DOUBTED_MAX: usize = 16;
 /// writes possible when more of the closest nodes vanish at once.
 const STORED_BEYOND: usize = 4;
 
+/// The reason of a lookup that repeats another, whose answers are doubted, begins with this.
+const WIDER: &str = "wider";
+
 /// Marks the commands that this node issues itself; those of the application are numbered from 0 on.
 const INTERNAL: u64 = 1 << 63;
 
@@ -454,7 +457,8 @@ impl Core {
         let (target, why) = (asked.key, asked.why);
         let goal = self.replication() + asked.spare;
         let waits = asked.keep == Keep::States;
-        self.outbox.push_back(Output::Lookup { id, target, want, goal, why, waits });
+        let doubt = why.starts_with(WIDER);
+        self.outbox.push_back(Output::Lookup { id, target, want, goal, why, waits, doubt });
     }
 
     pub(crate) fn lookup_command(&self, id: LookupId) -> Option<CommandId> {

@@ -140,6 +140,8 @@ pub enum Output {
         why: &'static str,
         /// Whether each of the closest nodes is waited for until it has answered or failed.
         waits: bool,
+        /// Whether it repeats a lookup whose answers are doubted, so that it takes more disjoint paths.
+        doubt: bool,
     },
     /// End a lookup that is not needed any more.
     StopLookup(LookupId),

@@ -251,7 +251,7 @@ fn a_closure_is_a_manner_and_silence_a_time_out() {
     world.run_for(180 * SECOND);
     for node in nodes {
         let machine = world.node(node).machine().expect("it runs");
-        let nearest = machine.dht().closest(&place.into(), 1, None);
+        let nearest = machine.dht().closest(&place.into(), 1);
         assert!(nearest.first().is_none_or(|peer| peer.id != place), "it is silent and kept");
     }
 }

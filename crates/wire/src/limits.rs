@@ -12,9 +12,11 @@ pub const DATAGRAM_BYTES_MAX: usize = 1200;
 pub const MESSAGE_BYTES_MAX: usize = 1060;
 /// Largest message in a call.
 pub const CALL_BYTES_MAX: usize = 256 * 1024;
-/// Most contacts in one answer: twice k of the routing table. Sixteen fit in a datagram, so an
-/// answer of more comes in two parts.
+/// Most contacts in one answer: twice k of the routing table. Sixteen fit in a datagram, so more are asked for
+/// as a second part.
 pub const CONTACTS_MAX: usize = 32;
+/// The last part of an answer to FindNode that can be asked for.
+pub const SECOND_PART: u8 = 2;
 /// Most certificates of writers in one message.
 pub const CERTIFICATES_MAX: usize = 256;
 /// Longest name of a blob that a provider hints at, in bytes.

@@ -55,7 +55,8 @@ pub enum Request {
         /// What to say of the record.
         #[n(2)]
         want: Want,
-        /// In how many datagrams the answer may come; `None`: one.
+        /// The part of the answer that is wanted, counted from 1; `None`: the first. The second has the contacts
+        /// behind those of the first, and no record.
         #[n(3)]
         parts: Option<u8>,
     },
@@ -274,7 +275,7 @@ pub struct Found {
     /// What it holds under the target; `None` if nothing was wanted or it could not look.
     #[n(1)]
     pub record: Option<RecordAnswer>,
-    /// Which part of the answer this is; `None`: all of it.
+    /// Which part of the answer this is; `None`: the first, perhaps of several.
     #[n(2)]
     pub part: Option<Part>,
 }

@@ -1,9 +1,14 @@
+mod paths;
+
 use super::*;
 use crate::testing::{closest, peers};
 
 const LIMITS: Limits = Limits {
     goal: 8,
     alpha: 3,
+    paths: 1,
+    second_parts: false,
+    diversity: Diversity::Free,
     requests_max: 64,
     abandon_after: None,
     deadline: Duration::from_secs(5),
@@ -15,7 +20,7 @@ fn lookup() -> Lookup {
 }
 
 fn ask_all(lookup: &mut Lookup, now: Instant) -> Vec<Peer> {
-    std::iter::from_fn(|| lookup.next(now, SOFT_TIMEOUT)).collect()
+    std::iter::from_fn(|| lookup.next(now, SOFT_TIMEOUT)).map(|ask| ask.peer).collect()
 }
 
 #[test]
@@ -149,7 +154,7 @@ fn requests_and_time_are_bounded_whatever_answers_say() {
     }
     assert_eq!(lookup.finished(Instant::ZERO, SOFT_TIMEOUT), Some(LookupOutcome::OutOfBudget));
     assert_eq!(requests, LIMITS.requests_max);
-    assert!(lookup.shortlist.len() <= SHORTLIST_MAX);
+    assert!(lookup.shortlist.len() <= shortlist_max(1));
     let mut slow = Lookup::new(Instant::ZERO, target, "test", LIMITS);
     slow.seed(liars);
     assert_eq!(
@@ -191,13 +196,15 @@ fn a_node_named_at_two_addresses_is_asked_at_the_second_when_the_first_fails() {
 
 #[test]
 fn the_shortlist_holds_its_most_and_drops_the_farthest() {
-    let all = peers(9, SHORTLIST_MAX + 40);
+    let all = peers(9, shortlist_max(1) + 40);
     let mut lookup = lookup();
     let target = lookup.target();
-    for count in [SHORTLIST_MAX - 1, SHORTLIST_MAX, SHORTLIST_MAX + 1, SHORTLIST_MAX + 40] {
+    for count in
+        [shortlist_max(1) - 1, shortlist_max(1), shortlist_max(1) + 1, shortlist_max(1) + 40]
+    {
         lookup.seed(all[..count].to_vec());
-        assert_eq!(lookup.shortlist.len(), count.min(SHORTLIST_MAX), "{count} were named");
+        assert_eq!(lookup.shortlist.len(), count.min(shortlist_max(1)), "{count} were named");
     }
     let kept: Vec<Peer> = lookup.shortlist.values().map(|candidate| candidate.peer).collect();
-    assert_eq!(kept, closest(&all, &target, SHORTLIST_MAX));
+    assert_eq!(kept, closest(&all, &target, shortlist_max(1)));
 }

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, Key, NodeId, Peer, spread_out};
+use potluck_base::{Contact, Diversity, Instant, Key, NodeId, Peer, spread_out};
 
 use super::{Dht, FAILURES_MAX, Joining, Output, SAVED_MAX};
 use crate::entry_points::EntryPoint;
 use crate::lookup::LookupId;
 use crate::probes::{Probe, Reason};
 use crate::routing_table::CloseGroupChange;
+use crate::validate::Near;
 
 /// Delay before a silent contact is checked again, when no other node was heard either.
 const RECHECK_DELAY: Duration = Duration::from_millis(500);
@@ -133,6 +134,9 @@ impl Dht {
             return;
         }
         let was_known = self.table.entry(&peer.id).is_some();
+        if !was_known && !self.is_valid_newcomer(now, &peer) {
+            return;
+        }
         let change = self.table.admit(now, peer, rtt);
         self.schedule_check(now, &peer.id);
         self.announce(now, change);
@@ -147,6 +151,28 @@ impl Dht {
             self.joining = Joining::Looking(LookupId::table(self.next_own_lookup + 1));
             self.own_lookup(now, target, "join");
         }
+    }
+
+    /// Whether a node that is not in the table may get a place: at a plausible distance, and in a subnet that
+    /// has room. Where neither counts, admission or trust limits who comes.
+    fn is_valid_newcomer(&mut self, now: Instant, peer: &Peer) -> bool {
+        if self.config.diversity == Diversity::Free {
+            return true;
+        }
+        if !self.table.has_room_in_subnet(peer) {
+            self.stats.updates_refused_subnet += 1;
+            return false;
+        }
+        if !self.table.has_full_close_group() {
+            return true;
+        }
+        let shared = self.me.id.distance(&Key::from(peer.id)).leading_zeros();
+        let crowd = self.table.crowd(shared);
+        let nodes = self.table.network_size_estimate();
+        let near = Near { shared, crowd, nodes };
+        let plausible = self.validator.is_plausible_distance(now, &peer.id, near);
+        self.stats.updates_refused_distance += u64::from(!plausible);
+        plausible
     }
 
     pub(super) fn schedule_check(&mut self, now: Instant, id: &NodeId) {
@@ -170,8 +196,9 @@ impl Dht {
         if peer.id == self.me.id || !self.is_acceptable(&contact) {
             return;
         }
-        match self.table.entry(&peer.id) {
-            Some(entry) if entry.peer.contact == contact => {
+        let known = self.table.entry(&peer.id).map(|entry| entry.peer.contact == contact);
+        match known {
+            Some(true) => {
                 if let Some(entry) = self.table.entry_mut(&peer.id) {
                     entry.last_heard = now;
                     entry.failures = 0;
@@ -179,8 +206,10 @@ impl Dht {
                 self.schedule_check(now, &peer.id);
             }
             // Known at another address: it may have moved, and is pinged like a new contact.
-            Some(_) => self.probes.enqueue(peer),
-            None if self.table.would_admit(&peer.id) => self.probes.enqueue(peer),
+            Some(false) => self.probes.enqueue(peer),
+            None if self.table.would_admit(&peer.id) && self.is_valid_newcomer(now, &peer) => {
+                self.probes.enqueue(peer);
+            }
             None => {}
         }
         self.prove_waiting(now);

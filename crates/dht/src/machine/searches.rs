@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use potluck_base::{Instant, Key, NodeId, Peer};
+use potluck_base::{Contact, Instant, Key, NodeId, Peer};
 use potluck_wire::Want;
 
-use super::{Answer, Dht, Joining, LookupRequest, Output, Purpose};
+use super::{Answer, Dht, Joining, LookupRequest, Output, Purpose, diversity};
 use crate::event::QueryId;
-use crate::lookup::{Limits, Lookup, LookupId};
+use crate::lookup::{Ask, Limits, Lookup, LookupId, LookupOwner};
 use crate::lookups::Running;
 use crate::probes::Reason;
 use crate::trace::LookupOutcome;
@@ -46,10 +46,16 @@ impl Dht {
             return;
         }
         self.stats.lookups_started += 1;
+        let paths = self.paths(id, &asked);
+        // More paths than a write's may each be led astray.
+        let more = paths.saturating_sub(self.config.write_paths) * asked.goal / 2;
         let limits = Limits {
             goal: asked.goal.max(1),
             alpha: self.config.alpha,
-            requests_max: self.config.lookup_requests_max,
+            paths,
+            second_parts: asked.doubt || asked.want == Want::Heads,
+            diversity: diversity(&self.config),
+            requests_max: self.config.lookup_requests_max + more,
             abandon_after: (!asked.waits).then_some(abandon_after(asked.want)),
             deadline: self.config.lookup_deadline,
         };
@@ -63,13 +69,25 @@ impl Dht {
         self.drive_lookup(now, id);
     }
 
+    /// How many disjoint paths a lookup takes.
+    fn paths(&self, id: LookupId, asked: &LookupRequest) -> usize {
+        let is_join = self.joining == Joining::Looking(id);
+        let writes = id.owner == LookupOwner::Records && asked.want == Want::Heads;
+        match (asked.doubt, is_join || writes) {
+            _ if !self.config.defences.disjoint_paths => 1,
+            (true, _) => self.config.doubt_paths,
+            (false, true) => self.config.write_paths,
+            (false, false) => self.config.read_paths,
+        }
+    }
+
     pub(super) fn own_lookup(&mut self, now: Instant, target: Key, why: &'static str) -> LookupId {
         self.next_own_lookup += 1;
         let id = LookupId::table(self.next_own_lookup);
         let goal = self.config.k;
         // The table must know the closest nodes for certain.
-        let (want, waits) = (Want::Nothing, true);
-        self.start_lookup(now, id, LookupRequest { target, want, goal, why, waits });
+        let (want, waits, doubt) = (Want::Nothing, true, false);
+        self.start_lookup(now, id, LookupRequest { target, want, goal, why, waits, doubt });
         id
     }
 
@@ -82,7 +100,7 @@ impl Dht {
                 self.finish_lookup(now, id, outcome);
                 return;
             }
-            let Some(peer) = running.lookup.next(now, soft_timeout) else {
+            let Some(Ask { peer, second }) = running.lookup.next(now, soft_timeout) else {
                 let end = running.lookup.deadline();
                 let overdue = running.lookup.next_soft_timeout(now, soft_timeout);
                 running.wake = overdue.map_or(end, |overdue| overdue.min(end));
@@ -92,8 +110,10 @@ impl Dht {
                 lookup: id,
                 target: running.lookup.target(),
                 count: running.count,
-                want: running.want,
+                want: if second { Want::Nothing } else { running.want },
+                second,
             };
+            self.stats.second_parts_asked += u64::from(second);
             let query = self.query_id();
             self.lookups.sent(query, id, peer);
             self.stats.queries_sent += 1;
@@ -143,26 +163,17 @@ impl Dht {
             self.prove_waiting(now);
             return;
         }
-        let Some((id, asked)) = self.lookups.take_query(query) else {
+        let Some((id, asked)) = self.lookups.query(query) else {
             self.admit(now, peer, Some(rtt));
             return;
         };
+        if !self.validator.is_proven_sender(&asked.contact.public_key, &from.public_key) {
+            self.stats.updates_refused_unproven += 1;
+            return self.on_failed(now, query);
+        }
+        self.lookups.take_query(query);
         self.admit(now, peer, Some(rtt));
-        let offered = contacts.len();
-        let count = self.lookups.get_mut(id).map_or(0, |running| usize::from(running.count));
-        let news: Vec<Peer> = contacts
-            .into_iter()
-            .take(count)
-            .filter(|contact| self.is_acceptable(contact))
-            .map(|contact| contact.in_network(&self.network))
-            .filter(|news| news.id != self.me.id)
-            .collect();
-        let named = news.len();
-        let is_proved =
-            |peer: &Peer| self.table.entry(&peer.id).is_some_and(|entry| entry.peer == *peer);
-        let news = self.named.admit(now, news, is_proved);
-        self.stats.contacts_capped += (named - news.len()) as u64;
-        self.stats.contacts_refused += (offered - named) as u64;
+        let news = self.offered(now, id, &peer, contacts);
         let suspects: Vec<NodeId> =
             news.iter().map(|peer| peer.id).filter(|id| self.is_suspect(id)).collect();
         if let Some(running) = self.lookups.get_mut(id) {
@@ -176,11 +187,49 @@ impl Dht {
         }
     }
 
+    /// The contacts of an answer by `sender` that the lookup may ask.
+    fn offered(
+        &mut self,
+        now: Instant,
+        id: LookupId,
+        sender: &Peer,
+        contacts: Vec<Contact>,
+    ) -> Vec<Peer> {
+        let offered = contacts.len();
+        let count = self.lookups.get_mut(id).map_or(0, |running| usize::from(running.count));
+        let news: Vec<Peer> = contacts
+            .into_iter()
+            .take(count)
+            .filter(|contact| self.is_acceptable(contact))
+            .map(|contact| contact.in_network(&self.network))
+            .filter(|news| news.id != self.me.id)
+            .collect();
+        let named = news.len();
+        let is_proved =
+            |peer: &Peer| self.table.entry(&peer.id).is_some_and(|entry| entry.peer == *peer);
+        let mut news = self.named.admit(now, news, is_proved);
+        self.stats.contacts_capped += (named - news.len()) as u64;
+        self.stats.contacts_refused += (offered - named) as u64;
+        let unknown = news.iter().filter(|peer| !is_proved(peer)).count();
+        let mut allowed = self.validator.take_rate(now, &sender.id, unknown);
+        self.stats.updates_refused_rate += (unknown - allowed) as u64;
+        if allowed < unknown {
+            let table = &self.table;
+            news.retain(|peer| {
+                let proved = table.entry(&peer.id).is_some_and(|entry| entry.peer == *peer);
+                proved || allowed.checked_sub(1).map(|left| allowed = left).is_some()
+            });
+        }
+        news
+    }
+
     pub(super) fn on_failed(&mut self, now: Instant, query: QueryId) {
         if let Some(probe) = self.probes.take(query) {
             self.stats.probes_failed += 1;
-            if probe.reason == Reason::Check {
-                self.on_silence(now, &probe);
+            match probe.reason {
+                Reason::Check => self.on_silence(now, &probe),
+                Reason::Proof => self.stats.updates_refused_unproven += 1,
+                Reason::Entry => {}
             }
             self.prove_waiting(now);
             return;

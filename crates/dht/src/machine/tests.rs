@@ -75,10 +75,11 @@ impl Mesh {
                     let contacts = match purpose {
                         Purpose::Ping => Vec::new(),
                         Purpose::Find { target, count, .. } => asked
-                            .closest(
+                            .named(
+                                now,
                                 &target,
                                 usize::from(count),
-                                Some(&me.public_key.node_id(&network())),
+                                &me.public_key.node_id(&network()),
                             )
                             .iter()
                             .map(|peer| peer.contact)
@@ -130,8 +131,15 @@ fn lookups_in_a_joined_network_find_the_true_closest() {
         let from = all[rng.below(80) as usize];
         let others: Vec<Peer> = all.iter().filter(|peer| **peer != from).copied().collect();
         let id = LookupId::records(number);
-        let input =
-            Input::Lookup { id, target, want: Want::Nothing, goal: 16, why: "test", waits: true };
+        let input = Input::Lookup {
+            id,
+            target,
+            want: Want::Nothing,
+            goal: 16,
+            why: "test",
+            waits: true,
+            doubt: false,
+        };
         mesh.input(from.contact.address, input);
         let (_, _, found) = mesh.finished.pop().expect("it ends at once");
         assert_eq!(found[..16], closest(&others, &target, 16)[..]);
@@ -305,7 +313,15 @@ fn too_many_lookups_are_refused_not_queued() {
         let id = LookupId::records(u64::from(number));
         node.handle(
             Instant::ZERO,
-            Input::Lookup { id, target, want: Want::Nothing, goal: 3, why: "test", waits: true },
+            Input::Lookup {
+                id,
+                target,
+                want: Want::Nothing,
+                goal: 3,
+                why: "test",
+                waits: true,
+                doubt: false,
+            },
         );
     }
     assert!(drain(&mut node).contains(&Output::Refused(LookupId::records(2))));

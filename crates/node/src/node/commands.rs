@@ -91,8 +91,10 @@ impl Node {
     /// Looks up the nodes near `key`, and replies with each hop.
     fn on_trace(&mut self, now: Instant, id: CommandId, target: Key) {
         let id = LookupId::trace(self.pending.begin(Owner::Host(id)));
-        let (want, goal, why, waits) = (Want::Heads, self.dht.k(), "trace", true);
-        self.dht.handle(now, potluck_dht::Input::Lookup { id, target, want, goal, why, waits });
+        let (want, goal, why) = (Want::Heads, self.dht.k(), "trace");
+        let (waits, doubt) = (true, false);
+        let lookup = potluck_dht::Input::Lookup { id, target, want, goal, why, waits, doubt };
+        self.dht.handle(now, lookup);
     }
 
     fn on_leave(&mut self, now: Instant, id: CommandId) {

@@ -16,9 +16,10 @@ impl Node {
         use potluck_kv::Output as Kv;
         match output {
             Kv::Foreign(_) => self.on_elsewhere(now),
-            Kv::Lookup { id, target, want, goal, why, waits } => {
+            Kv::Lookup { id, target, want, goal, why, waits, doubt } => {
                 let id = LookupId::records(id.0);
-                let lookup = potluck_dht::Input::Lookup { id, target, want, goal, why, waits };
+                let lookup =
+                    potluck_dht::Input::Lookup { id, target, want, goal, why, waits, doubt };
                 self.dht.handle(now, lookup);
             }
             Kv::StopLookup(id) => {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, Machine as _, Peer};
+use potluck_base::{Contact, Instant, Key, Machine as _, Peer};
 use potluck_kv::ServeId;
-use potluck_wire::limits::CONTACTS_MAX;
-use potluck_wire::{Found, Refusal, Request, Response, Want, WatchRequest, encode_response};
+use potluck_wire::limits::{CONTACTS_MAX, SECOND_PART};
+use potluck_wire::{Found, Part, Refusal, Request, Response, Want, WatchRequest, encode_response};
 
 use super::Node;
 use super::gossip::GossipRequest;
@@ -64,11 +64,14 @@ impl Node {
                 self.dht.handle(now, potluck_dht::Input::Left(inbound.from.public_key));
                 self.answer(now, inbound.reply_path, &Response::Left);
             }
-            Request::FindNode { target, count, want, .. } => {
+            Request::FindNode { target, count, want, parts } => {
                 let room = inbound.budget.saturating_sub(64) / CONTACT_BYTES;
                 let most = usize::from(count).min(CONTACTS_MAX).min(room);
                 let from = inbound.from.in_network(&self.network);
-                let closest = self.dht.closest(&target, most, Some(&from.id));
+                if parts == Some(SECOND_PART) {
+                    return self.answer_second_part(now, inbound, &target, most);
+                }
+                let closest = self.dht.named(now, &target, most, &from.id);
                 let contacts = closest.iter().map(|peer| peer.contact).collect();
                 if want == Want::Nothing {
                     let found = Found { contacts, ..Found::default() };
@@ -91,6 +94,23 @@ impl Node {
                 self.ask_kv(now, inbound, Question { from, request, contacts: Vec::new() });
             }
         }
+    }
+
+    /// Answers with the contacts behind those of the first part, which was asked for before. They are asked
+    /// for and not sent along, so that one request is never answered with two datagrams.
+    fn answer_second_part(
+        &mut self,
+        now: Instant,
+        inbound: InboundRequest,
+        target: &Key,
+        most: usize,
+    ) {
+        let from = inbound.from.in_network(&self.network);
+        let closest = self.dht.named(now, target, 2 * most, &from.id);
+        let contacts = closest.iter().skip(most).map(|peer| peer.contact).collect();
+        let part = Some(Part { index: SECOND_PART - 1, of: SECOND_PART });
+        let found = Found { contacts, part, record: None };
+        self.answer(now, inbound.reply_path, &Response::Found(found));
     }
 
     fn ask_kv(&mut self, now: Instant, inbound: InboundRequest, question: Question) {

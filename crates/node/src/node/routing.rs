@@ -7,7 +7,7 @@ use potluck_base::{Contact, Instant, Machine as _, Peer};
 use potluck_dht::{LookupId, LookupOwner, LookupTrace, Purpose, QueryId};
 use potluck_gossip::members;
 use potluck_link::RequestOptions;
-use potluck_wire::limits::MESSAGE_BYTES_MAX;
+use potluck_wire::limits::{MESSAGE_BYTES_MAX, SECOND_PART};
 use potluck_wire::{Refusal, Request, Response};
 
 use super::pending::{Asker, Delivery, Unsent};
@@ -101,8 +101,9 @@ impl Node {
     fn query(&mut self, now: Instant, query: QueryId, to: Contact, purpose: Purpose, tries: u8) {
         let (request, lookup, answer_bytes_max) = match purpose {
             Purpose::Ping => (Request::Ping, None, SHORT_ANSWER),
-            Purpose::Find { lookup, target, count, want } => {
-                let request = Request::FindNode { target, count, want, parts: None };
+            Purpose::Find { lookup, target, count, want, second } => {
+                let parts = second.then_some(SECOND_PART);
+                let request = Request::FindNode { target, count, want, parts };
                 (request, Some(lookup), MESSAGE_BYTES_MAX)
             }
         };

@@ -114,7 +114,7 @@ impl Node {
 
     fn find_topic(&mut self, now: Instant, topic: TopicId) {
         if topic == self.gossip.topics.system() {
-            let closest = self.dht.closest(&self.dht.me().id.into(), CANDIDATES, None);
+            let closest = self.dht.closest(&self.dht.me().id.into(), CANDIDATES);
             let mut contacts = self.gossip.members.sample(CANDIDATES);
             contacts.extend(closest.into_iter().map(|peer| peer.contact));
             return self.gossip.topics.handle(now, TopicsInput::Candidates(contacts));

@@ -125,7 +125,7 @@ impl Members {
                     .iter()
                     .any(|member| member.peer.contact.public_key == key && member.state.is_here());
                 let place = world.node(*gone).peer().id;
-                let nearest = machine.dht().closest(&place.into(), 1, None);
+                let nearest = machine.dht().closest(&place.into(), 1);
                 !listed && nearest.first().is_none_or(|peer| peer.id != place)
             })
         })

@@ -68,8 +68,15 @@ fn gauges_say_what_there_is() {
     drain(&mut node);
     let before = node.stats().lookups_active;
     let (id, target) = (LookupId::records(7), Key::from_bytes([7; 32]));
-    let lookup =
-        Input::Lookup { id, target, want: Want::Nothing, goal: 16, why: "test", waits: true };
+    let lookup = Input::Lookup {
+        id,
+        target,
+        want: Want::Nothing,
+        goal: 16,
+        why: "test",
+        waits: true,
+        doubt: false,
+    };
     node.handle(Instant::ZERO, lookup);
     assert_eq!(node.stats().lookups_active, before + 1);
 }
@@ -86,7 +93,7 @@ fn who_did_not_answer_is_named_to_nobody_and_checked_at_once() {
     assert!(!node.is_suspect(&all[1].id));
     node.suspect(now, &all[1].id);
     assert!(node.is_suspect(&all[1].id) && !node.is_suspect(&all[2].id));
-    let named = node.closest(&all[1].id.into(), 2, None);
+    let named = node.closest(&all[1].id.into(), 2);
     assert!(!named.contains(&all[1]) && named.contains(&all[2]), "{named:?}");
     let soon = now + Duration::from_millis(1);
     assert!(node.poll_timeout().is_some_and(|deadline| deadline.at <= soon));
@@ -186,7 +193,10 @@ fn requests_to_a_bystander(defended: bool, lookups: u64) -> usize {
         now += Duration::from_millis(100);
         let id = LookupId::records(number);
         let (target, want) = (Key::from_bytes([number as u8; 32]), Want::Nothing);
-        dht.handle(now, Input::Lookup { id, target, want, goal: 16, why: "test", waits: false });
+        dht.handle(
+            now,
+            Input::Lookup { id, target, want, goal: 16, why: "test", waits: false, doubt: false },
+        );
         loop {
             let mut inputs = Vec::new();
             for output in drain(&mut dht) {
