@@ -349,7 +349,7 @@ mod tests {
             (first, fits.collect::<Vec<u8>>()),
             (Some(674), vec![8, 16, 29, 30, 34, 48, 49])
         );
-        let network = "d3bf882d0272bc7c3b2a433b799958d2fd84ad1bae091dcea35010d16230f37a";
-        assert_eq!(super::tests::network().to_string(), network);
+        let expected = "d3bf882d0272bc7c3b2a433b799958d2fd84ad1bae091dcea35010d16230f37a";
+        assert_eq!(network().to_string(), expected);
     }
 }
