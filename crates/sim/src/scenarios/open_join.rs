@@ -66,7 +66,7 @@ fn answers(world: &World, node: NodeIndex) -> Option<u64> {
 /// Whether a node has the node of this id in its routing table.
 fn lists(world: &World, node: NodeIndex, id: NodeId) -> bool {
     let Some(machine) = world.node(node).machine() else { return false };
-    machine.dht().closest(&id.into(), 1, None).first().is_some_and(|peer| peer.id == id)
+    machine.dht().closest(&id.into(), 1).first().is_some_and(|peer| peer.id == id)
 }
 
 /// All honest nodes are in tables, and none of the others is.
