@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use potluck_base::{Deadline, Instant, NodeId, Peer, Rng};
-use potluck_record::{SessionKey, StorageOp, StorageReply};
+use potluck_record::{Prefix, SessionKey, StorageOp, StorageReply};
 use potluck_wire::Response;
 use potluck_wire::limits::REGION_PREFIXES_MAX;
 
@@ -69,6 +69,14 @@ struct Partner {
     mark: u128,
     /// Comparisons in a row that found the same as the one before, or failed.
     fruitless: u8,
+}
+
+/// What is to be compared with one node.
+struct Comparable {
+    /// The ranges of keys that both are replicas of.
+    region: Vec<Prefix>,
+    /// Its place at the last equal comparison.
+    place: Option<Place>,
 }
 
 /// The state of the index of fingerprints in the store.
@@ -180,12 +188,15 @@ impl Difference {
                 return;
             }
             let (peer, place) = (next.peer, next.place);
-            self.start(core, now, peer, place);
+            // A node that pauses keeps its place: what it holds is not copied to the next closest.
+            let group = repair.expected(core, now);
+            let region = region::shared(core, &group, &peer.id, REGION_PREFIXES_MAX);
+            self.start(core, now, peer, Comparable { region, place });
         }
     }
 
-    fn start(&mut self, core: &mut Core, now: Instant, peer: Peer, place: Option<Place>) {
-        let region = region::shared(core, &peer.id, REGION_PREFIXES_MAX);
+    fn start(&mut self, core: &mut Core, now: Instant, peer: Peer, comparable: Comparable) {
+        let Comparable { region, place } = comparable;
         self.put_off(core, now, &peer.id);
         if region.is_empty() {
             return;

@@ -250,7 +250,7 @@ impl Repair {
     }
 
     /// The close group, and the nodes gone from it that will be back soon.
-    fn expected(&mut self, core: &Core, now: Instant) -> CloseGroup {
+    pub(crate) fn expected(&mut self, core: &Core, now: Instant) -> CloseGroup {
         self.paused.retain(|_, until| *until > now);
         let gone = self.settled.minus(&core.close_group);
         let back = gone.into_iter().filter(|peer| self.paused.contains_key(&peer.id));

@@ -84,6 +84,8 @@ pub struct Node {
     admission: admission::AdmissionState,
     prices: Prices,
     leaving: Option<(CommandId, Instant)>,
+    /// The command to pause, and the neighbours that have neither answered its notice nor failed to.
+    pausing: Option<(CommandId, usize)>,
     serves_others: bool,
     /// The silence after which this node considers itself cut off.
     quiet_after: Duration,
@@ -142,6 +144,7 @@ impl Node {
             admission: admission::AdmissionState::default(),
             prices,
             leaving: None,
+            pausing: None,
             serves_others: serves,
             quiet_after,
             members: 1,

@@ -30,6 +30,7 @@ mod members;
 mod nat;
 mod open_join;
 mod partition;
+mod pauses;
 mod publications;
 mod read_storm;
 mod repair;
@@ -53,6 +54,7 @@ pub const ALL: &[Scenario] = &[
     repair::REPAIR,
     churn::CHURN,
     leave::LEAVE,
+    pauses::PAUSES,
     partition::PARTITION,
     crash_restart::CRASH_RESTART,
     canary::POWER_CUT,

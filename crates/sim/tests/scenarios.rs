@@ -60,6 +60,11 @@ fn nodes_that_drip_do_not_hold_up_fetches() {
 }
 
 #[test]
+fn a_node_that_pauses_is_waited_for() {
+    passes("pauses", 30, &[1, 2, 3]);
+}
+
+#[test]
 fn nodes_that_leave_in_order_lose_nothing() {
     passes("leave", 40, &[1, 2, 3]);
 }

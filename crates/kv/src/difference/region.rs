@@ -70,11 +70,12 @@ fn standings<const N: usize>(
     nodes.map(|node| group.standing(node, range, r))
 }
 
-/// The ranges of which this node and `other` are replicas of every key, as this node sees it.
-pub(crate) fn shared(core: &Core, other: &NodeId, most: usize) -> Vec<Prefix> {
+/// The ranges of which this node and `other` are replicas of every key, as this node sees it. `group` is the
+/// close group together with the nodes that will be back soon.
+pub(crate) fn shared(core: &Core, group: &CloseGroup, other: &NodeId, most: usize) -> Vec<Prefix> {
     let r = core.replication();
     ranges(surrounded(core), most, false, |range| {
-        let both = standings(&core.close_group, [&core.me.id, other], range, r);
+        let both = standings(group, [&core.me.id, other], range, r);
         if both == [Standing::Always; 2] {
             Verdict::Take
         } else if both.contains(&Standing::Never) {
@@ -142,7 +143,7 @@ mod tests {
             let mut rng = Rng::from_number(5);
             let (mut common, mut covered, mut most) = (0, 0, 0);
             for other in others.iter().take(8) {
-                let ranges = shared(&core, &other.id, 96);
+                let ranges = shared(&core, &core.close_group, &other.id, 96);
                 assert!(Prefix::are_ascending(&ranges));
                 most = most.max(ranges.len());
                 for _ in 0..200 {
@@ -210,7 +211,7 @@ mod tests {
     fn in_a_network_of_no_more_nodes_than_replicas_one_range_is_shared() {
         let peers = peers(9);
         let core = core(&peers, 16);
-        assert_eq!(shared(&core, &peers[4].id, 96), [Prefix::ALL]);
+        assert_eq!(shared(&core, &core.close_group, &peers[4].id, 96), [Prefix::ALL]);
         assert_eq!(beside(&core, 96), []);
     }
 }

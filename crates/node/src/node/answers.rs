@@ -46,7 +46,11 @@ impl Asker {
             | Self::Topics(_)
             | Self::Search(_)
             | Self::PathProbe(_) => true,
-            Self::Dht { .. } | Self::Introduction { .. } | Self::Renewal | Self::Notice => false,
+            Self::Dht { .. }
+            | Self::Introduction { .. }
+            | Self::Renewal
+            | Self::Notice
+            | Self::Pause => false,
         }
     }
 }
@@ -136,6 +140,7 @@ impl Node {
             }
             Asker::Renewal => self.on_renewal_answered(response),
             Asker::Notice => {}
+            Asker::Pause => self.on_pause_told(),
         }
     }
 
@@ -179,6 +184,7 @@ impl Node {
             Asker::PathProbe(call) => self.on_path_probe(call, None),
             Asker::Introduction { id, .. } => self.end_introduction(id, false),
             Asker::Renewal | Asker::Notice => {}
+            Asker::Pause => self.on_pause_told(),
         }
     }
 

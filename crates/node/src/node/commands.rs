@@ -119,7 +119,7 @@ impl Node {
     /// The records are in other hands: say good-bye to the siblings.
     pub(super) fn on_handed_over(&mut self, now: Instant, keys: u64) {
         self.leave_gossip(now);
-        self.say_good_bye(now, None);
+        self.say_good_bye(now, None, Asker::Notice);
         if let Some((id, began)) = self.leaving {
             self.reply(id, Reply::Left { handed_over: keys, took: now.since(began) });
         }
@@ -127,25 +127,50 @@ impl Node {
 
     /// This process stops and starts again soon: the siblings are to wait before they fill its place.
     fn on_pause(&mut self, now: Instant, id: CommandId) {
-        self.say_good_bye(now, Some(PAUSE_SECONDS));
-        self.reply(id, Reply::Pausing);
+        self.end_pause();
+        // One more than the neighbours, so that it does not end before all of them were asked.
+        self.pausing = Some((id, self.dht.close_group().count() + 1));
+        let unsent = self.say_good_bye(now, Some(PAUSE_SECONDS), Asker::Pause);
+        (0..=unsent).for_each(|_| self.on_pause_told());
     }
 
-    /// Tells the siblings that this node stops, and in how many seconds it will be back, if it will.
-    fn say_good_bye(&mut self, now: Instant, back_in: Option<u16>) {
+    /// A neighbour answered the notice of a pause, or was given up.
+    pub(super) fn on_pause_told(&mut self) {
+        let Some((_, left)) = &mut self.pausing else { return };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.end_pause();
+        }
+    }
+
+    fn end_pause(&mut self) {
+        if let Some((id, _)) = self.pausing.take() {
+            self.reply(id, Reply::Pausing);
+        }
+    }
+
+    /// Tells the siblings that this node stops, and in how many seconds it will be back, if it will. Gives
+    /// the number of notices that could not be sent.
+    fn say_good_bye(&mut self, now: Instant, back_in: Option<u16>, asker: Asker) -> usize {
         let siblings: Vec<Contact> = self.dht.close_group().map(|peer| peer.contact).collect();
+        // A node that leaves stops at once. One that pauses waits, and a neighbour that missed its notice
+        // would copy its records.
+        let tries = if back_in.is_some() { 3 } else { 1 };
+        let mut unsent = 0;
         for contact in siblings {
             let options = RequestOptions {
-                tries: 1,
+                tries,
                 answer_bytes_max: SHORT_ANSWER,
                 ..RequestOptions::default()
             };
             let delivery = Delivery::Datagram(options);
-            let _ = self.ask(now, Asker::Notice, contact, &Request::Leave { back_in }, delivery);
+            let asked = self.ask(now, asker, contact, &Request::Leave { back_in }, delivery);
+            unsent += usize::from(asked.is_err());
         }
         while let Some(output) = self.link.poll_output() {
             self.on_link(now, output);
         }
+        unsent
     }
 
     fn status(&self, now: Instant) -> StatusView {

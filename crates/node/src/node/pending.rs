@@ -46,6 +46,8 @@ pub(super) enum Asker {
     Renewal,
     /// No part waits: the request only informs the peer.
     Notice,
+    /// A notice that this node stops for a moment: the command that gave it waits.
+    Pause,
 }
 
 /// How a request travels.
