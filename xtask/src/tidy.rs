@@ -7,6 +7,7 @@ mod codes;
 mod docs;
 mod errors;
 mod layers;
+mod licences;
 mod manifests;
 mod markers;
 mod modules;
@@ -63,7 +64,7 @@ pub(crate) fn write_errors(root: &Path) -> Result<ExitCode, String> {
 }
 
 fn check(workspace: &Workspace) -> Vec<Finding> {
-    let Workspace { packages, sources, documents, files } = workspace;
+    let Workspace { packages, sources, documents, files, externals, policy } = workspace;
     let mut findings = layers::check(packages);
     findings.extend(manifests::check(packages));
     findings.extend(modules::check(packages, sources));
@@ -72,6 +73,7 @@ fn check(workspace: &Workspace) -> Vec<Finding> {
     findings.extend(wildcards::check(packages, sources));
     findings.extend(terms::check(documents, sources));
     findings.extend(errors::check(sources, documents));
+    findings.extend(licences::check(externals, policy));
     for source in sources {
         findings.extend(sizes::check(source));
         findings.extend(markers::check(source));

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::licences;
 use super::modules;
 use super::source::Source;
 use crate::run::cargo;
@@ -24,6 +25,23 @@ pub(crate) struct Workspace {
     pub(crate) documents: Vec<Document>,
     /// The paths of all files.
     pub(crate) files: BTreeSet<PathBuf>,
+    /// Everything that the lock file names, our own packages included.
+    pub(crate) externals: Vec<External>,
+    /// What is allowed of it: `deny.toml`.
+    pub(crate) policy: String,
+}
+
+/// A package of the lock file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct External {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// The licence it names, as an SPDX expression.
+    pub(crate) licence: Option<String>,
+    /// Where it comes from; `None`: from a path.
+    pub(crate) source: Option<String>,
 }
 
 /// A member of the workspace.
@@ -99,7 +117,9 @@ impl Workspace {
             }
         }
         modules::mark_test_modules(&packages, &mut sources);
-        Ok(Self { packages, sources, documents, files })
+        let externals = parse_externals(&metadata(root, &[])?)?;
+        let policy = read(&root.join(licences::POLICY)).unwrap_or_default();
+        Ok(Self { packages, sources, documents, files, externals, policy })
     }
 }
 
@@ -125,16 +145,21 @@ fn collect_files(root: &Path, folder: &Path, files: &mut BTreeSet<PathBuf>) -> R
     Ok(())
 }
 
-fn read_packages(root: &Path) -> Result<Vec<Package>, String> {
+fn metadata(root: &Path, more: &[&str]) -> Result<Vec<u8>, String> {
     let output = cargo()
-        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .args(["metadata", "--format-version", "1"])
+        .args(more)
         .current_dir(root)
         .output()
         .map_err(|error| format!("cannot start cargo metadata: {error}"))?;
     if !output.status.success() {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
-    let mut packages = parse_metadata(&output.stdout)?;
+    Ok(output.stdout)
+}
+
+fn read_packages(root: &Path) -> Result<Vec<Package>, String> {
+    let mut packages = parse_metadata(&metadata(root, &["--no-deps"])?)?;
     for package in &mut packages {
         package.manifest_text = read(&root.join(&package.manifest))?;
     }
@@ -168,6 +193,21 @@ fn parse_metadata(json: &[u8]) -> Result<Vec<Package>, String> {
         })
     };
     list_of(&value, "packages")?.iter().map(package_of).collect()
+}
+
+/// All packages in the output of `cargo metadata`.
+fn parse_externals(json: &[u8]) -> Result<Vec<External>, String> {
+    let value: Value =
+        serde_json::from_slice(json).map_err(|error| format!("cargo metadata: {error}"))?;
+    let external_of = |package: &Value| {
+        Ok(External {
+            name: text_of(package, "name")?.to_owned(),
+            version: text_of(package, "version")?.to_owned(),
+            licence: package["license"].as_str().map(str::to_owned),
+            source: package["source"].as_str().map(str::to_owned),
+        })
+    };
+    list_of(&value, "packages")?.iter().map(external_of).collect()
 }
 
 fn dependency_of(value: &Value) -> Result<Dependency, String> {
