@@ -6,6 +6,12 @@
 //!
 //! **Invariant:** nothing here reads a clock, a socket, a file or a global random source.
 
+// What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
+#![cfg_attr(
+    not(test),
+    deny(clippy::panic, clippy::unreachable, clippy::get_unwrap, clippy::string_slice,)
+)]
+
 pub mod address;
 pub mod blob;
 pub mod bounded;

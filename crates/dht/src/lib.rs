@@ -20,6 +20,11 @@
 //! **Invariant:** the table, the replacement caches, the lookups, their shortlists and traces are
 //! bounded; message bytes, addresses' proofs and timeouts of single requests are the link's.
 
+// What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
+#![cfg_attr(
+    not(test),
+    deny(clippy::panic, clippy::unreachable, clippy::get_unwrap, clippy::string_slice,)
+)]
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 pub mod config;

@@ -8,6 +8,8 @@
 //! probe sooner; every verdict follows from its own failed probe, every refutation is signed by the
 //! subject.
 
+// What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
+#![cfg_attr(not(test), deny(clippy::panic, clippy::unreachable, clippy::get_unwrap))]
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 pub mod announcement;

@@ -13,6 +13,11 @@
 //! **Invariants:** only durable writes are acknowledged; only envelopes with a verified signature are
 //! merged; commands, requests, offers and pulls under way are bounded.
 
+// What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
+#![cfg_attr(
+    not(test),
+    deny(clippy::panic, clippy::unreachable, clippy::get_unwrap, clippy::string_slice,)
+)]
 // A wildcard arm would drop a new variant of an event or a reply without a word.
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 

@@ -97,6 +97,7 @@ impl PeerClocks {
     }
 
     /// The median offset; `None` if no peer said anything lately.
+    #[expect(clippy::indexing_slicing, reason = "there is one at least, and its middle is in it")]
     fn offset(&self, now: Instant) -> Option<ClockOffset> {
         let fresh = self.samples.iter().filter(|(_, said)| now < said.good_until);
         let mut offsets: Vec<i64> = fresh.map(|(_, said)| said.millis).collect();

@@ -236,6 +236,7 @@ fn take_greeter(rest: &mut &[u8]) -> Option<Greeter> {
     Some(Greeter { public_key, salt, addresses })
 }
 
+#[expect(clippy::indexing_slicing, reason = "the body is the end of these bytes")]
 fn parse_sealed<'a>(bytes: &'a [u8], rest: &mut &'a [u8]) -> Option<Sealed<'a>> {
     let sender = PublicKey::from_bytes(take(rest)?);
     let serial = take_serial(rest)?;
@@ -399,6 +400,7 @@ pub(crate) fn write_hello(tag: &[u8; 8], nonce: &[u8; 16], mark: &HelloMark) -> 
 }
 
 /// The answer to a HELLO.
+#[expect(clippy::indexing_slicing, reason = "cut to their number")]
 pub(crate) fn write_welcome(tag: &[u8; 8], nonce: &[u8; 16], greeter: &Greeter) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(WELCOME_BYTES_MAX);
     write_prefix(&mut bytes, WELCOME, tag);

@@ -31,6 +31,7 @@ impl Window {
         window
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a bit of the window")]
     fn mark(&mut self, counter: u64) {
         let bit = counter % WINDOW;
         self.seen[(bit / 64) as usize] |= 1 << (bit % 64);
@@ -38,6 +39,7 @@ impl Window {
 
     /// Forgets the counters a window ago whose places `from..to` take now. The counter is shared
     /// with all other peers of the sender, so gaps are the rule: whole words at a time.
+    #[expect(clippy::indexing_slicing, reason = "a bit of the window")]
     fn clear(&mut self, from: u64, to: u64) {
         let mut next = from;
         while next < to {
@@ -48,6 +50,7 @@ impl Window {
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a bit of the window")]
     fn is_spent(&self, counter: u64) -> bool {
         if counter > self.highest {
             return false;

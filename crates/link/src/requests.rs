@@ -154,6 +154,7 @@ impl Requests {
     }
 
     /// Where the next datagrams of a request go, and whether other addresses are left behind them.
+    #[expect(clippy::indexing_slicing, reason = "compared with their number before")]
     pub(crate) fn next_ways(&mut self, token: RequestToken) -> (Vec<SocketAddr>, bool) {
         let Some(entry) = self.entries.get_mut(&token) else { return (Vec::new(), false) };
         let rest = if entry.tried < entry.ways.len() { &entry.ways[entry.tried..] } else { &[] };

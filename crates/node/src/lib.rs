@@ -3,6 +3,17 @@
 //! The real shell (`host`) and the simulator (`sim`) drive the same [`Node`] through the machine
 //! contract of `potluck_base::machine`.
 
+// What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::panic,
+        clippy::unreachable,
+        clippy::get_unwrap,
+        clippy::string_slice,
+        clippy::indexing_slicing,
+    )
+)]
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 pub mod ask;

@@ -126,6 +126,7 @@ impl Prefix {
 
     /// Whether these ranges ascend and no key lies in two of them.
     #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "windows of two have two")]
     pub fn are_ascending(prefixes: &[Self]) -> bool {
         prefixes.windows(2).all(|pair| pair[0].last_bits() < pair[1].first_bits())
     }
@@ -212,6 +213,7 @@ impl SessionKey {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "an array shorter than the hash")]
 fn first_bytes<const N: usize>(hasher: &blake3::Hasher) -> [u8; N] {
     let hash = hasher.finalize();
     std::array::from_fn(|index| hash.as_bytes()[index])

@@ -107,6 +107,7 @@ pub struct CertificateHash(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16])
 impl CertificateHash {
     /// The name of a certificate with these signed bytes.
     #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "an array shorter than the hash")]
     pub fn of(certificate: &[u8]) -> Self {
         let hash = blake3::hash(certificate);
         Self(std::array::from_fn(|index| hash.as_bytes()[index]))
@@ -211,6 +212,7 @@ impl SignedHead {
 
     /// What names this envelope among those of its writer and key.
     #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "an array shorter than the digest")]
     pub fn id(&self) -> EnvelopeId {
         let digest = std::array::from_fn(|index| self.digest()[index]);
         EnvelopeId { dot: self.dot(), digest }
@@ -295,6 +297,7 @@ impl SignedHead {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "windows of two have two")]
 fn check_values(fields: &Fields) -> Result<(), EnvelopeError> {
     if fields.values.len() > VALUES_MAX {
         return Err(EnvelopeError::Limit("values"));

@@ -9,6 +9,18 @@
 //! truncates nothing; a signature covers the exact bytes that are kept; every size has a limit in
 //! [`limits`].
 
+// What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::panic,
+        clippy::unreachable,
+        clippy::get_unwrap,
+        clippy::string_slice,
+        clippy::indexing_slicing,
+    )
+)]
+
 pub mod context;
 pub mod dot;
 pub mod envelope;

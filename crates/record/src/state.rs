@@ -80,6 +80,7 @@ impl StateDigest {
         self.0.to_be_bytes()
     }
 
+    #[expect(clippy::indexing_slicing, reason = "an array shorter than the digest")]
     fn of(head: &SignedHead) -> u128 {
         u128::from_be_bytes(std::array::from_fn(|index| head.digest()[index]))
     }

@@ -14,6 +14,8 @@
 //! counts as known only when the last granule was; a source that sent something false is never
 //! asked again in the same fetch; every list has a limit.
 
+// What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
+#![cfg_attr(not(test), deny(clippy::panic, clippy::unreachable, clippy::get_unwrap))]
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod alike;

@@ -77,6 +77,7 @@ impl LanKey {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "an array shorter than the hash")]
 fn tag_of(key: &[u8; 32]) -> LanTag {
     let hash = blake3::keyed_hash(key, b"tag");
     std::array::from_fn(|index| hash.as_bytes()[index])

@@ -7,6 +7,18 @@
 //! **Invariant:** decoding never panics, allocates in proportion to the bytes it was given, and
 //! yields only messages within [`limits`].
 
+// What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::panic,
+        clippy::unreachable,
+        clippy::get_unwrap,
+        clippy::string_slice,
+        clippy::indexing_slicing,
+    )
+)]
+
 pub mod admission;
 mod apply;
 mod codec;

@@ -497,6 +497,7 @@ impl MemberRecord {
 /// Whether labels are few, short and plain enough to be passed on: at most [`LABELS_MAX`], names and
 /// values together at most [`LABEL_BYTES_MAX`] each, no control characters, no name twice.
 #[must_use]
+#[expect(clippy::indexing_slicing, reason = "windows of two have two")]
 pub fn labels_are_good(labels: &[(String, String)]) -> bool {
     let plain = |text: &str| !text.chars().any(char::is_control);
     labels.len() <= LABELS_MAX

@@ -107,6 +107,10 @@ impl SignedMessage {
     /// The bytes that are cached and forwarded, with the publisher's certificate, which the publisher's
     /// signature does not cover: it has one of its own.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "what is encoded here begins with the head of an array"
+    )]
     pub fn encode_shown(&self, certificate: &[u8]) -> Bytes {
         let plain = self.encode();
         let mut out = Vec::with_capacity(plain.len() + certificate.len() + 3);
