@@ -111,7 +111,7 @@ fn end_of_share(config: &Config, others: UnixMillis, wall: UnixMillis) -> UnixMi
     }
     // Up to the next whole second: such an end is renewed.
     let longest = renewable(wall, config.life_max);
-    UnixMillis(others.0.div_ceil(1000) * 1000).min(longest).max(end)
+    UnixMillis(others.0.div_ceil(1000).saturating_mul(1000)).min(longest).max(end)
 }
 
 /// Fits a context and leaves the writer a place in it, so that the floor rises over others when it
@@ -144,4 +144,21 @@ fn own_share(
         return if is_live { Err(error) } else { Ok(none) };
     }
     Ok(OwnShare { share: Some(Share::decode(kind, &bytes)?), is_live })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_ends_within_its_longest_life_whatever_the_others_say() {
+        let (config, wall) = (Config::default(), UnixMillis(1_800_000_000_000));
+        let longest = renewable(wall, config.life_max);
+        for others in [u64::MAX, u64::MAX - 999, longest.0 + 1] {
+            assert_eq!(end_of_share(&config, UnixMillis(others), wall), longest);
+        }
+        let usual = renewable(wall, config.life_default);
+        assert_eq!(end_of_share(&config, UnixMillis(0), wall), usual);
+        assert_eq!(end_of_share(&config, UnixMillis(usual.0 + 1), wall).0, usual.0 + 1000);
+    }
 }
