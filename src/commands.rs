@@ -2,7 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod advise;
-mod backup;
+pub(crate) mod backup;
 pub(crate) mod del;
 pub(crate) mod doctor;
 mod download;

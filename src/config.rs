@@ -17,7 +17,11 @@ use potluck::Quotas;
 use potluck_base::{Admission, PublicKey};
 
 pub(crate) use input::{Input, shown};
+#[cfg(feature = "fuzzing")]
+pub(crate) use keys::KEYS;
 pub(crate) use live::{changed, take_live};
+#[cfg(feature = "fuzzing")]
+pub(crate) use load::apply_text;
 pub(crate) use load::{Flag, load, nearest};
 pub(crate) use print::{to_json, to_toml};
 

@@ -15,6 +15,8 @@ mod doctor;
 mod events;
 mod extract;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gossip;
 mod guard;
 mod health;

@@ -13,6 +13,8 @@ mod config;
 mod demo;
 mod doctor;
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 mod log;
 mod machine;

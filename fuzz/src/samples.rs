@@ -1,5 +1,9 @@
 //! Well-formed input to begin with.
 
+pub(crate) mod admission;
+pub(crate) mod members;
+mod spread;
+
 use bytes::Bytes;
 use potluck_base::machine::drain;
 use potluck_base::{
@@ -13,18 +17,14 @@ use potluck_record::{
     StateDigest,
 };
 use potluck_swarm::{FileLink, LinkKind, Manifest, ManifestFile};
-use potluck_wire::search::{Hit, QueryId, SearchRequest};
-use potluck_wire::topic::{
-    DisconnectCause, IdRange, InTopic, TopicId, TopicRequest, TopicResponse,
-};
 use potluck_wire::{
-    Applied, Apply, FetchRequest, Found, Holding, Load, Loaded, MessageHead, OfferEntry, Provider,
-    RecordAnswer, Refusal, Request, Response, SignedMessage, StoreOutcome, Want, encode_request,
-    encode_response,
+    Applied, Apply, Changed, Enroll, FetchRequest, Found, Holding, Load, Loaded, NameEntry, Names,
+    NamesFound, OfferEntry, Provider, RecordAnswer, Refusal, Request, Response, StoreOutcome,
+    TopicResponse, Want, WatchRequest, Watching, encode_request, encode_response,
 };
 use potluck_wire::{Changes, ChangesAfter, Compare, Compared, Level, RangePart, RegionHash};
 
-fn network() -> NetworkId {
+pub(crate) fn network() -> NetworkId {
     NetworkId::new("fuzz", Admission::Lab, None)
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn identity(number: u8) -> Identity {
     Identity::from_seed([number; 32])
 }
 
-fn contact(number: u8) -> Contact {
+pub(crate) fn contact(number: u8) -> Contact {
     let address = ([127, 0, 0, number], 4000).into();
     Contact::new(identity(number).public_key(), address)
 }
@@ -79,7 +79,7 @@ fn envelope(values: &[&'static str], context: Context) -> Envelope {
     Envelope::sign(&identity(3), &network(), draft).expect("a good draft")
 }
 
-fn some_envelopes() -> Vec<Envelope> {
+pub(crate) fn some_envelopes() -> Vec<Envelope> {
     let context: Context = [(identity(4).public_key(), Dot::from_raw(77))].into_iter().collect();
     vec![
         envelope(&["hello"], Context::new()),
@@ -121,61 +121,29 @@ pub(crate) fn requests() -> Vec<Vec<u8>> {
         }),
         Request::Changes(ChangesAfter { run: 5, after: 6, prefixes: vec![Prefix::ALL] }),
         Request::Have { blob: BlobId::from_bytes([7; 32]) },
+        Request::Enroll(admission::ticket().enroll(&identity(2).public_key())),
+        Request::Enroll(Enroll::Renewal { certificate: admission::certificate() }),
+        Request::Watch(WatchRequest::Lease { key, millis: 60_000 }),
+        Request::Watch(WatchRequest::Changed(Changed { key, digest, changes: 4, ended: true })),
+        Request::Names(Names {
+            space: 1,
+            owner: Some([5; 32]),
+            prefix: "config/".to_owned(),
+            after: "config/a".to_owned(),
+            until: String::new(),
+            limit: 100,
+        }),
     ]
     .into_iter()
-    .chain(searches().map(Request::Search))
-    .chain(in_topics().map(Request::Topic))
+    .chain(spread::searches().map(Request::Search))
+    .chain(spread::in_topics().map(Request::Topic))
+    .chain(members::requests().into_iter().map(Request::Member))
     .map(|request| encode_request(&request).to_vec())
     .collect()
 }
 
-fn in_topics() -> [InTopic; 9] {
-    let topic = TopicId([4; 16]);
-    let publisher = identity(6).public_key();
-    let runs = || vec![IdRange { publisher, incarnation: 1 << 40, first: 7, count: 64 }; 3];
-    let head = MessageHead {
-        network: &network(),
-        topic,
-        incarnation: 1 << 40,
-        sequence: 7,
-        at: UnixMillis(9),
-    };
-    let signed = SignedMessage::sign(&identity(6), &head, Bytes::from_static(b"hello"));
-    let (origin, contacts) = (contact(1), vec![contact(2), contact(3)]);
-    [
-        TopicRequest::Neighbour { high_priority: true, age_ms: 70_000 },
-        TopicRequest::Disconnect { cause: DisconnectCause::Room, others: contacts.clone() },
-        TopicRequest::ForwardJoin { joiner: origin, hops: 6 },
-        TopicRequest::Shuffle { origin, nonce: 9, hops: 6, contacts: contacts.clone() },
-        TopicRequest::ShuffleReply { nonce: 9, contacts },
-        TopicRequest::Probe,
-        TopicRequest::Gossip { messages: vec![signed.encode(); 2] },
-        TopicRequest::IHave { ranges: runs() },
-        TopicRequest::Graft { ranges: runs(), eager: true },
-    ]
-    .map(|body| InTopic { topic, body })
-}
-
-fn searches() -> [SearchRequest; 4] {
-    let query = QueryId([8; 16]);
-    let words = || vec!["weights".to_owned(), "7b".to_owned()];
-    let hit = |name: &str| Hit {
-        name: name.to_owned(),
-        root: BlobId::from_bytes([7; 32]),
-        bytes: 70_000,
-        folder: true,
-        holder: identity(5).public_key(),
-    };
-    [
-        SearchRequest::Keywords { filter: vec![0x5a; 64].into() },
-        SearchRequest::Query { query, words: words(), ring: 4, hops: 3 },
-        SearchRequest::Walk { query, words: words(), walkers: 24, steps: 9 },
-        SearchRequest::Hits { query, hits: vec![hit("Weights 7B"), hit("weights-7b.tar")] },
-    ]
-}
-
-/// What travels outside of requests and responses for files.
-pub(crate) fn files() -> Vec<Vec<u8>> {
+/// Manifests.
+pub(crate) fn manifests() -> Vec<Vec<u8>> {
     let blob = BlobId::from_bytes([7; 32]);
     let file = |path: &str, bytes| ManifestFile {
         path: path.to_owned(),
@@ -184,12 +152,18 @@ pub(crate) fn files() -> Vec<Vec<u8>> {
         mtime: Some(1),
     };
     let files = vec![file("a", 1), file("deep/b.txt", 70_000), file("deep/c", 0)];
-    let manifest = Manifest::new(blob, files).expect("harmless paths");
+    let some = Manifest::new(blob, files).expect("harmless paths");
+    let empty = vec!["empty/folder".to_owned()];
+    let folders = Manifest::with_folders(blob, Vec::new(), empty).expect("harmless paths");
+    vec![some.to_bytes().to_vec(), folders.to_bytes().to_vec()]
+}
+
+/// What is asked of sources of files, and said about them.
+pub(crate) fn sources() -> Vec<Vec<u8>> {
+    let blob = BlobId::from_bytes([7; 32]);
     vec![
-        manifest.to_bytes().to_vec(),
         FetchRequest::new(blob, 1 << 30, &[0, 1, 2, 900]).to_bytes().to_vec(),
         Provider::new(contact(1), true).to_bytes().to_vec(),
-        FileLink::new(LinkKind::Folder, blob, "weights").to_string().into_bytes(),
     ]
 }
 
@@ -239,17 +213,30 @@ pub(crate) fn responses() -> Vec<Vec<u8>> {
         Response::Topic(TopicResponse::GossipAck { prune: 1, busy: false }),
         Response::Topic(TopicResponse::GraftAck { lacking: 2 }),
         Response::Topic(TopicResponse::NotNeighbour),
+        Response::Taken,
+        Response::Enrolled { certificate: admission::certificate() },
+        Response::Watching(Watching { millis: 60_000, digest, changes: 2 }),
+        Response::Names(NamesFound {
+            entries: vec![name_entry("config/a"), name_entry("config/b")],
+            next: "config/b".to_owned(),
+        }),
     ]
-    .iter()
-    .map(|response| encode_response(response).to_vec())
+    .into_iter()
+    .chain(members::responses().into_iter().map(Response::Member))
+    .map(|response| encode_response(&response).to_vec())
     .collect()
 }
 
-pub(crate) fn texts() -> Vec<Vec<u8>> {
-    let context = some_envelopes()[1].head().context().to_string();
-    let contact = contact(1).to_string();
-    let key = identity(1).public_key().to_string();
-    [context, contact, key].into_iter().map(String::into_bytes).collect()
+fn name_entry(name: &str) -> NameEntry {
+    NameEntry {
+        name: name.to_owned(),
+        newest: 1 << 40,
+        dots: [3; 16],
+        kind: 1,
+        values: 2,
+        bytes: 500,
+        expires_ms: 1_800_000_900_000,
+    }
 }
 
 /// What another node sends to node 1 when it enters the network through it.
@@ -272,6 +259,40 @@ pub(crate) fn datagrams() -> Vec<Vec<u8>> {
         }));
     }
     sent
+}
+
+/// Envelopes of different keys and writers.
+pub(crate) fn envelopes_of_names() -> Vec<Envelope> {
+    let now = 1_800_000_000_000_u64 << 16;
+    let one = |number: u8| {
+        let dot = Dot::from_raw(now + u64::from(number) + 1);
+        let expires = UnixMillis(1_800_000_900_000);
+        let writer = identity(number);
+        let space = match number % 3 {
+            0 => Space::Own(writer.public_key()),
+            _ => Space::Commons,
+        };
+        let draft = Draft {
+            space,
+            name: Some(Name::new(format!("name/{number}")).expect("a good name")),
+            kind: Kind::Siblings,
+            values: vec![(dot, expires, Bytes::from(vec![number; 20]))],
+            dot,
+            context: Context::new(),
+            expires,
+            certificate: None,
+        };
+        Envelope::sign(&writer, &network(), draft).expect("a good draft")
+    };
+    (1..7).map(one).collect()
+}
+
+/// Links to files, as they are typed.
+pub(crate) fn links() -> Vec<Vec<u8>> {
+    let blob = BlobId::from_bytes([7; 32]);
+    [(LinkKind::Folder, "weights"), (LinkKind::File, "a b/c?.tar.gz"), (LinkKind::File, "")]
+        .map(|(kind, name)| FileLink::new(kind, blob, name).to_string().into_bytes())
+        .to_vec()
 }
 
 /// Shares of each kind, and operations.

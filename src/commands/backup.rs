@@ -235,5 +235,25 @@ fn check(record: &Record) -> Result<(), String> {
     Ok(())
 }
 
+/// For fuzz targets: reads lines to their end or to the first that is wrong.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzzing(bytes: &[u8], say: &mut crate::fuzzing::Say<'_>) {
+    let mut lines = Lines::new(bytes);
+    loop {
+        match lines.next() {
+            Ok(Some(record)) => {
+                let text = serde_json::to_vec(&record).expect("texts and numbers");
+                assert_eq!(parse(&text), Ok(Line::Record(record)));
+                say("record", true, &lines.number().min(3));
+            }
+            Ok(None) => return say("end", true, &lines.number().min(3)),
+            Err(failure) => {
+                // Printed without quotation marks, so that two messages differ.
+                return say("wrong", false, &format_args!("{}", failure.message));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -83,6 +83,15 @@ fn apply_file(settings: &mut Settings, path: &Path) -> Result<(), Failure> {
         return Err(unreadable("it is larger than 1 MiB".into()));
     }
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    apply_text(settings, path, &text)
+}
+
+/// Takes over what the text of the file at `path` says.
+pub(crate) fn apply_text(settings: &mut Settings, path: &Path, text: &str) -> Result<(), Failure> {
+    let at = path.display();
+    let unreadable = |why: String| {
+        Failure::new(Exit::Usage, "config", format!("cannot read configuration file {at}: {why}"))
+    };
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
         unreadable(format!("line {line}: {}", error.message().lines().next().unwrap_or("not TOML")))

@@ -331,3 +331,24 @@ pub(super) async fn gc(
         cached_bytes,
     }))
 }
+
+/// For fuzz targets: the part of a file that headers ask for lies in it.
+#[cfg(feature = "fuzzing")]
+pub(super) fn check_range(headers: &HeaderMap, bytes: u64, say: &mut crate::fuzzing::Say<'_>) {
+    let wanted = conditional::wanted(headers, bytes, "tag");
+    if let conditional::Wanted::Part(part) = &wanted {
+        assert!(part.start < part.end && part.end <= bytes, "{part:?} of {bytes}");
+        say("range", true, &"part");
+    } else {
+        say("range", false, &wanted);
+    }
+}
+
+/// For fuzz targets: any name makes a header.
+#[cfg(feature = "fuzzing")]
+pub(super) fn check_names(name: &str, say: &mut crate::fuzzing::Say<'_>) {
+    say("type", false, &media::content_type(name));
+    let header = media::disposition(name);
+    assert!(header.to_str().is_ok_and(|text| text.is_ascii()), "{header:?}");
+    upload::check(name.as_bytes(), say);
+}

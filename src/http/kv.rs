@@ -201,6 +201,18 @@ fn context_of(headers: &HeaderMap) -> Result<WriteContext, Problem> {
     }
 }
 
+/// For fuzz targets: a context that was read is the same after it was written.
+#[cfg(feature = "fuzzing")]
+pub(super) fn check_context(headers: &HeaderMap, say: &mut crate::fuzzing::Say<'_>) {
+    let context = context_of(headers);
+    say("context", false, &context.as_ref().ok());
+    if let Ok(WriteContext::Given(context)) = context {
+        say("context", true, &context.to_string().len());
+        assert_eq!(context.to_string().parse(), Ok(context));
+    }
+    say("condition", false, &Condition::of(headers));
+}
+
 /// Read a record.
 #[utoipa::path(get, path = "/v1/kv/{*name}",
     params(

@@ -189,3 +189,12 @@ pub(super) async fn metrics(
     };
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
+
+/// For fuzz targets: the classic format says what OpenMetrics says, line by line.
+#[cfg(feature = "fuzzing")]
+pub(super) fn check_classic(text: &str, say: &mut crate::fuzzing::Say<'_>) {
+    let made = classic(text);
+    let kept = text.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF").count();
+    assert_eq!(made.lines().count(), kept, "{made:?}");
+    say("classic", false, &(made.len() > text.len()));
+}

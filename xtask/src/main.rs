@@ -34,7 +34,7 @@ cargo xtask TASK [ARGS..]
                  on [::1]
   release        the program stripped, and its symbols and line tables in a file beside it
   sim [ARGS..]   simulations, optimised: potluck sim ARGS
-  fuzz [ARGS..]  fuzz targets, optimised: potluck-fuzz ARGS
+  fuzz [ARGS..]  hostile input to everything that reads, optimised (--help: its arguments)
   seeds NAME..   scenarios of the simulator over many seeds (--help: what runs every night)
   torment        real nodes under kill, stop, partition, loss, wrong clocks and full disks, with
                  clients whose history is judged (--help: its arguments; docs/torment.md)

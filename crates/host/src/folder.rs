@@ -25,6 +25,8 @@
 
 mod authority;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod identity;
 pub mod layout;
 mod names;

@@ -12,6 +12,8 @@ mod error;
 pub mod files;
 mod finding;
 mod folder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handle;
 mod knock;
 mod lan;

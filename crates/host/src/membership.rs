@@ -12,6 +12,8 @@
 mod book;
 mod enroll;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod issuer;
 mod network_settings;
 mod renewal;

@@ -26,6 +26,17 @@
 //! datagram that was recorded can be replayed; a try whose answer was lost is repeated under a new
 //! id), so handling must be idempotent.
 
+// What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::panic,
+        clippy::unreachable,
+        clippy::get_unwrap,
+        clippy::string_slice,
+        clippy::indexing_slicing,
+    )
+)]
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod admission;
@@ -34,6 +45,8 @@ mod clocks;
 mod config;
 mod cookie;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gatekeeper;
 mod hellos;
 mod keys;

@@ -28,6 +28,8 @@ mod error;
 mod files;
 mod finish;
 mod folder;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gc;
 mod hash;
 mod import;

@@ -43,6 +43,8 @@ mod error;
 mod expiry;
 mod fingerprints;
 mod folder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod heal;
 mod ledger;
 mod memory;

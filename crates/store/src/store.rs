@@ -160,6 +160,17 @@ impl MemoryStore {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+impl MemoryStore {
+    pub(crate) fn backend_copied(&self) -> MemoryBackend {
+        self.backend.clone()
+    }
+
+    pub(crate) fn reopened(backend: MemoryBackend) -> Result<Self, BackendError> {
+        Self::load(backend, Durability::Synced, Limits::NONE)
+    }
+}
+
 #[cfg(test)]
 impl MemoryStore {
     pub(crate) const fn backend(&self) -> &MemoryBackend {

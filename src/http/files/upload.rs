@@ -109,6 +109,15 @@ fn read_list(json: &[u8]) -> Result<Listed, Problem> {
     Ok(Listed { files, empty_folders })
 }
 
+/// For fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(super) fn check(bytes: &[u8], say: &mut crate::fuzzing::Say<'_>) {
+    let list = read_list(bytes);
+    say("list", list.is_ok(), &list.is_ok());
+    let name = String::from_utf8_lossy(bytes);
+    say("name", check_name(&name).is_ok(), &name.len().min(1));
+}
+
 fn check_name(name: &str) -> Result<(), Problem> {
     let bad = name.is_empty()
         || name.len() > NAME_BYTES_MAX

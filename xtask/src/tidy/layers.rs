@@ -59,7 +59,7 @@ const HOUSE: [Room; 17] = [
     room(3, "potluck-host", &[]).floors(2),
     room(4, "potluck", &["potluck-host"]).floors(2).optional(&["potluck-sim"]),
     room(5, "potluck-cli", &[]).floors(4),
-    room(BESIDE, "potluck-fuzz", &[]).floors(4),
+    room(BESIDE, "potluck-fuzz", &[]).floors(5),
     room(BESIDE, "xtask", &["potluck-base", "potluck-record", "potluck-sim"]),
 ];
 

@@ -78,7 +78,7 @@ pub(super) fn save(path: &Path, name: &str, key: &Identity) -> Result<(), StartE
 }
 
 /// What a text is the beginning of.
-enum Beginning {
+pub(super) enum Beginning {
     /// Of the file of this key, which is in it.
     Of(String, Box<Identity>),
     /// Of a file with a key, which is not in it.
@@ -87,7 +87,7 @@ enum Beginning {
     None,
 }
 
-fn beginning(text: &str) -> Beginning {
+pub(super) fn beginning(text: &str) -> Beginning {
     // Blocks that were not written before a loss of power hold zeros.
     let text = text.trim_end_matches('\0');
     let lines: Vec<&str> = text.split('\n').collect();
@@ -114,12 +114,12 @@ fn read_seed(text: &str) -> Option<Identity> {
     Some(Identity::from_seed(seed.try_into().ok()?))
 }
 
-fn encode(name: &str, key: &Identity) -> String {
+pub(super) fn encode(name: &str, key: &Identity) -> String {
     let seed = HEXLOWER.encode(&key.seed());
     format!("{HEAD}\nname {name}\nseed {seed}\nkey {}\n", key.public_key())
 }
 
-fn decode(text: &str) -> Option<(String, Identity)> {
+pub(super) fn decode(text: &str) -> Option<(String, Identity)> {
     let mut lines = text.lines();
     if lines.next()? != HEAD {
         return None;

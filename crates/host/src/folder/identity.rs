@@ -87,12 +87,12 @@ pub fn random_bytes() -> Result<[u8; 32], StartError> {
 }
 
 /// The public key stands beside the seed, so that a damaged seed is noticed.
-fn encode(identity: &Identity) -> String {
+pub(super) fn encode(identity: &Identity) -> String {
     let seed = HEXLOWER.encode(&identity.seed());
     format!("{HEAD}\nseed {seed}\nkey {}\n", identity.public_key())
 }
 
-fn decode(text: &str) -> Option<Identity> {
+pub(super) fn decode(text: &str) -> Option<Identity> {
     let mut lines = text.lines();
     if lines.next()? != HEAD {
         return None;
@@ -103,7 +103,7 @@ fn decode(text: &str) -> Option<Identity> {
 }
 
 /// The identity in a text whose end is missing, but nothing of the key.
-fn cut_off(text: &str) -> Option<Identity> {
+pub(super) fn cut_off(text: &str) -> Option<Identity> {
     let [_, seed, _, ..] = text.split('\n').collect::<Vec<_>>()[..] else { return None };
     let identity = read_seed(seed)?;
     file::is_cut_off(text, &encode(&identity)).then_some(identity)

@@ -52,7 +52,7 @@ pub(crate) struct Requested<'a> {
 
 impl NetworkInfo {
     /// A network without authority.
-    fn new(name: String, admission: Admission) -> Self {
+    pub(crate) fn new(name: String, admission: Admission) -> Self {
         let id = NetworkId::new(&name, admission, None);
         Self { name, admission, authority: None, id }
     }
@@ -160,7 +160,7 @@ pub(super) fn save(path: &Path, network: &NetworkInfo) -> Result<(), StartError>
         .map_err(|source| StartError::File { path: path.to_owned(), source })
 }
 
-fn encode(network: &NetworkInfo) -> String {
+pub(super) fn encode(network: &NetworkInfo) -> String {
     let authority = network.authority.map_or_else(String::new, |key| format!("authority {key}\n"));
     format!(
         "{HEAD}\nname {}\nadmission {}\n{authority}id {}\n",
@@ -168,7 +168,7 @@ fn encode(network: &NetworkInfo) -> String {
     )
 }
 
-fn decode(text: &str) -> Option<NetworkInfo> {
+pub(super) fn decode(text: &str) -> Option<NetworkInfo> {
     let mut lines = text.lines();
     if lines.next()? != HEAD {
         return None;
@@ -196,7 +196,7 @@ fn of_parts<'a>(
 }
 
 /// The network in a text whose end is missing, but nothing that the id is not the hash of.
-fn cut_off(text: &str) -> Option<NetworkInfo> {
+pub(super) fn cut_off(text: &str) -> Option<NetworkInfo> {
     let mut lines = text.trim_end_matches('\0').split('\n').skip(1);
     let name = lines.next()?.strip_prefix("name ")?;
     let admission = lines.next()?.strip_prefix("admission ")?.parse().ok()?;

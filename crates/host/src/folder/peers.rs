@@ -33,16 +33,20 @@ pub(super) fn load(path: &Path) -> Vec<Contact> {
 
 /// Saves `contacts` to `path`.
 pub(super) fn save(path: &Path, contacts: &[Contact]) -> io::Result<()> {
+    file::replace(path, encode(contacts).as_bytes(), Readers::Usual)
+}
+
+pub(super) fn encode(contacts: &[Contact]) -> String {
     let mut text = format!("{HEAD}\n");
     for contact in contacts.iter().take(CONTACTS_MAX) {
         text.push_str(&contact.to_string());
         text.push('\n');
     }
-    file::replace(path, text.as_bytes(), Readers::Usual)
+    text
 }
 
 /// The contacts in `text` and the number of lines that are none.
-fn decode(text: &str) -> (Vec<Contact>, usize) {
+pub(super) fn decode(text: &str) -> (Vec<Contact>, usize) {
     let mut lines = text.lines();
     if lines.next() != Some(HEAD) {
         return (Vec::new(), 1);

@@ -117,7 +117,7 @@ impl Book {
     }
 
     /// Takes in what the file says. Returns how many lines made no sense.
-    fn read(&mut self, path: &Path, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, path: &Path, bytes: &[u8]) -> io::Result<usize> {
         let path = path.display();
         // What stands behind the last line break was cut off.
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -233,7 +233,7 @@ impl Book {
         words.next().is_none().then_some(())
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = format!("{HEAD}\n");
         for (key, ticket) in &self.tickets {
             text.push_str(&ticket_line(key, ticket));

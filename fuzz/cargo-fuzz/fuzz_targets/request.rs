@@ -1,0 +1,4 @@
+//! `cargo +nightly fuzz run --fuzz-dir fuzz/cargo-fuzz request`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| potluck_fuzz::libfuzzer::feed("request", input));
