@@ -148,11 +148,15 @@ fn own_share(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn a_share_ends_within_its_longest_life_whatever_the_others_say() {
-        let (config, wall) = (Config::default(), UnixMillis(1_800_000_000_000));
+        let wall = UnixMillis(1_800_000_000_000);
+        let life_default = Duration::from_secs(3600);
+        let config = Config { life_default, ..Config::default() };
         let longest = renewable(wall, config.life_max);
         for others in [u64::MAX, u64::MAX - 999, longest.0 + 1] {
             assert_eq!(end_of_share(&config, UnixMillis(others), wall), longest);
