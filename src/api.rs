@@ -183,6 +183,12 @@ pub(crate) struct Status {
     pub(crate) reachability: String,
     /// The network's name.
     pub(crate) network: String,
+    /// Who may come in: invite, open or lab.
+    #[serde(default)]
+    pub(crate) admission: String,
+    /// The bits of the puzzles of an `open` network.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) difficulty: Option<String>,
     /// The program's version.
     pub(crate) version: String,
     /// Since the start.

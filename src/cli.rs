@@ -282,9 +282,9 @@ pub(crate) struct VerifyArgs {
 /// `up`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct UpArgs {
-    /// A ticket of `potluck invite` (`-` reads it from stdin), or nodes to enter a lab network by:
-    /// contacts, ip:port or name:port
-    #[arg(value_name = "TICKET|CONTACT|IP:PORT|DNS:PORT")]
+    /// A ticket of `potluck invite` (`-` reads it from stdin), an invitation that a node of an open
+    /// network printed, or nodes to enter a lab or open network by: contacts, ip:port or name:port
+    #[arg(value_name = "TICKET|INVITATION|CONTACT|IP:PORT|DNS:PORT")]
     pub(crate) entry: Vec<String>,
     /// A file with a ticket; POTLUCK_TICKET may hold one, too
     #[arg(long, value_name = "FILE", env = "POTLUCK_TICKET_FILE", hide_env = true)]
@@ -308,9 +308,14 @@ pub(crate) struct UpArgs {
     /// Name of the network
     #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<String>,
-    /// Which machines may join the network: `invite` (those with a ticket) or `lab` (any; for trying things)
+    /// Which machines may join the network: `invite` (those with a ticket), `open` (any that solves the
+    /// network's puzzles) or `lab` (any; for trying things)
     #[arg(long, value_name = "invite|open|lab")]
     pub(crate) admission: Option<String>,
+    /// How hard the puzzles of an open network are, in bits: for the key pair, searched once, and for the
+    /// weekly one; fixed for ever when the network is created [default: 16,23]
+    #[arg(long, value_name = "BITS,BITS")]
+    pub(crate) difficulty: Option<String>,
     /// A label of this node, visible to every member; may be given several times [default:
     /// host=<name of this machine>]
     #[arg(long, value_name = "K=V")]
@@ -467,9 +472,12 @@ pub(crate) struct DelArgs {
 /// `join`.
 #[derive(Debug, Args)]
 pub(crate) struct JoinArgs {
-    /// Nodes to enter the network by: contacts, ip:port or name:port, or a ticket with such (`-`
-    /// reads it from stdin)
-    #[arg(required_unless_present = "ticket_file", value_name = "TICKET|CONTACT|IP:PORT|DNS:PORT")]
+    /// Nodes to enter the network by: contacts, ip:port or name:port, or a ticket or an invitation with
+    /// such (`-` reads a ticket from stdin)
+    #[arg(
+        required_unless_present = "ticket_file",
+        value_name = "TICKET|INVITATION|CONTACT|IP:PORT|DNS:PORT"
+    )]
     pub(crate) entry: Vec<String>,
     /// A file with a ticket
     #[arg(long, value_name = "FILE")]

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use potluck::Quotas;
-use potluck_base::{Admission, PublicKey};
+use potluck_base::{Admission, Difficulty, PublicKey};
 
 pub(crate) use input::{Input, shown};
 #[cfg(feature = "fuzzing")]
@@ -80,6 +80,8 @@ pub(crate) struct NetworkPart {
     pub(crate) name: Option<String>,
     /// `None`: what the data folder says, else invite.
     pub(crate) admission: Option<Admission>,
+    /// `None`: what the data folder says, else the default.
+    pub(crate) difficulty: Option<Difficulty>,
     pub(crate) entry: Vec<String>,
     /// DNS names to be asked while all entry points are silent.
     pub(crate) dns_fallback: Vec<String>,
@@ -163,6 +165,7 @@ impl Default for Settings {
             network: NetworkPart {
                 name: None,
                 admission: None,
+                difficulty: None,
                 entry: Vec::new(),
                 dns_fallback: Vec::new(),
                 mdns: true,
@@ -253,6 +256,12 @@ impl Settings {
         let NetworkPart { authority, admission, .. } = &self.network;
         if authority.is_some() && admission.is_some_and(|it| it != Admission::Invite) {
             return wrong("[network] authority is for invite networks; others have none".into());
+        }
+        let NetworkPart { difficulty, .. } = &self.network;
+        if difficulty.is_some() && admission.is_some_and(|it| it != Admission::Open) {
+            return wrong(
+                "[network] difficulty is for open networks; others have no puzzles".into(),
+            );
         }
         let address = self.http_address();
         if !address.ip().is_loopback() && self.http.token_file.is_none() {

@@ -4,6 +4,7 @@
 //! when it is true; whatever ends the program, the data folder is left as a whole.
 
 mod host;
+pub(crate) mod invitation;
 mod notify;
 mod run;
 mod signals;
@@ -62,15 +63,19 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
 /// Refuses what cannot become a node, before anything is touched.
 fn refuse(settings: &Settings, has_ticket: bool) -> Result<(), Failure> {
     let network = &settings.network;
-    if network.admission == Some(Admission::Open) {
-        let message = "networks with admission open do not exist yet, only invite and lab";
-        return Err(Failure::new(Exit::Usage, "admission", message)
-            .hint("leave --admission out, or add --admission lab"));
-    }
-    let lab = network.admission == Some(Admission::Lab);
+    let without_ticket = matches!(network.admission, Some(Admission::Lab | Admission::Open));
     let is_new = start::is_new(settings);
+    if is_new && network.admission == Some(Admission::Open) && network.name.is_none() {
+        let message = "an open network needs a name, so that others can tell it from the next";
+        return Err(Failure::new(Exit::Usage, "networkNeeded", message).hint(
+            "add --network NAME to make one, or paste the line that a node of an existing one printed",
+        ));
+    }
+    if is_new && network.difficulty.is_some() && network.admission != Some(Admission::Open) {
+        return Err(Failure::new(Exit::Usage, "config", potluck::StartError::DifficultyOfOpen));
+    }
     let exists = !network.entry.is_empty() || network.authority.is_some();
-    if is_new && !has_ticket && !lab && exists {
+    if is_new && !has_ticket && !without_ticket && exists {
         let error = potluck::StartError::NoTicket;
         return Err(Failure::new(Exit::Usage, "ticketNeeded", error));
     }
@@ -115,8 +120,15 @@ fn settings(args: &UpArgs, token_file: Option<&Path>) -> Result<Settings, Failur
     text("--advertise", ("node", "advertise"), args.advertise.as_ref());
     text("--http", ("http", "listen"), args.http.as_ref());
     text("--token-file", ("http", "token_file"), token_file.as_ref());
-    text("--network", ("network", "name"), args.network.as_ref());
-    text("--admission", ("network", "admission"), args.admission.as_ref());
+    let invitation = invitation::of(args)?;
+    let invited = invitation.as_ref();
+    let name = invited.map(|it| it.network.clone()).or_else(|| args.network.clone());
+    let admission = invited.map(|_| Admission::Open.to_string()).or_else(|| args.admission.clone());
+    let difficulty =
+        invited.map(|it| it.difficulty.to_string()).or_else(|| args.difficulty.clone());
+    text("--network", ("network", "name"), name.as_ref());
+    text("--admission", ("network", "admission"), admission.as_ref());
+    text("--difficulty", ("network", "difficulty"), difficulty.as_ref());
     text("--on-term", ("node", "on_term"), args.on_term.as_ref());
     text("--client", ("node", "client"), args.client.then(|| "true".to_owned()).as_ref());
     if !args.listen.is_empty() {
@@ -125,8 +137,9 @@ fn settings(args: &UpArgs, token_file: Option<&Path>) -> Result<Settings, Failur
     if !args.label.is_empty() {
         flags.push(("--label", ("node", "labels"), args.label.clone()));
     }
-    let entry: Vec<String> =
-        args.entry.iter().filter(|entry| !ticket::is_ticket(entry)).cloned().collect();
+    let typed = |entry: &&String| !ticket::is_ticket(entry) && !invitation::is_invitation(entry);
+    let mut entry: Vec<String> = args.entry.iter().filter(typed).cloned().collect();
+    entry.extend(invited.map(invitation::contacts).unwrap_or_default());
     if !entry.is_empty() {
         check_entries(&entry)?;
         flags.push(("the entry points", ("network", "entry"), entry));

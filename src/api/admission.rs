@@ -107,8 +107,14 @@ pub(crate) struct Revoked {
 pub(crate) struct NetworkView {
     /// What people call it.
     pub(crate) name: String,
-    /// Who may come in: invite or lab.
+    /// Who may come in: invite, open or lab.
     pub(crate) admission: String,
+    /// The bits of its puzzles, static and dynamic, in `open` networks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) difficulty: Option<String>,
+    /// In `open` networks what another machine needs to enter by this node: `potluck up INVITATION`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) invitation: Option<String>,
     /// Its id.
     pub(crate) id: String,
     /// The public key of its authority, in `invite` networks.

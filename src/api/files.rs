@@ -12,7 +12,7 @@ use super::ProblemBody;
 pub(crate) struct ShareRequest {
     /// Where it is on the node's machine.
     pub(crate) path: String,
-    /// A record in space `commons` that is to hold the link.
+    /// A record in space `commons` that is to hold the link; in an `open` network in the node's own space.
     #[serde(rename = "as", skip_serializing_if = "Option::is_none", default)]
     pub(crate) record: Option<String>,
     /// Whether to keep a copy of the bytes, whatever becomes of the file.

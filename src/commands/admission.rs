@@ -146,6 +146,11 @@ fn show(global: &Global) -> Result<(), Failure> {
     let view: NetworkView = answer.json()?;
     out.line(format!("network    {}", view.name))?;
     out.line(format!("admission  {}", view.admission))?;
+    if let Some(difficulty) = &view.difficulty {
+        let bits = difficulty.split_once(',').unwrap_or((difficulty, ""));
+        let explained = format!("{} bits for the key pair, {} bits each week", bits.0, bits.1);
+        out.line(format!("difficulty {difficulty}: {explained}"))?;
+    }
     out.line(format!("id         {}", view.id))?;
     if let Some(authority) = &view.authority {
         let how = if view.authority_configured { ", as configured" } else { "" };
@@ -158,7 +163,11 @@ fn show(global: &Global) -> Result<(), Failure> {
     if let Some(expires) = &view.certificate_expires_at {
         out.line(format!("admitted   until {expires}, renewed before"))?;
     }
-    super::settings::print(&out, &view.settings)
+    super::settings::print(&out, &view.settings)?;
+    match &view.invitation {
+        Some(invitation) => out.line(next_machine(invitation)),
+        None => Ok(()),
+    }
 }
 
 /// Has the node write or read the key, which never goes over HTTP.

@@ -10,7 +10,7 @@ use crate::cli::{Global, JoinArgs};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::text::count;
-use crate::up::ticket;
+use crate::up::{invitation, ticket};
 
 /// Refuses what is no entry point, with a sentence that says what one is.
 pub(crate) fn check_entries(entries: &[String]) -> Result<(), Failure> {
@@ -30,6 +30,8 @@ pub(crate) fn join(global: &Global, args: &JoinArgs) -> Result<(), Failure> {
     for word in &args.entry {
         if ticket::is_ticket(word) {
             entry.extend(contacts_of(&client, &ticket::typed_or_stdin(word)?)?);
+        } else if invitation::is_invitation(word) {
+            entry.extend(contacts_of_invitation(&client, word)?);
         } else {
             entry.push(word.clone());
         }
@@ -65,6 +67,23 @@ fn contacts_of(client: &Client, text: &str) -> Result<Vec<String>, Failure> {
     }
     let contacts = ticket.entry_points.iter().flat_map(Addresses::contacts);
     Ok(contacts.map(|contact| contact.to_string()).collect())
+}
+
+/// The nodes that an invitation names, if it is to the network that the node is in.
+fn contacts_of_invitation(client: &Client, word: &str) -> Result<Vec<String>, Failure> {
+    let invitation = invitation::parse(word)?;
+    let network: NetworkView = client.get_json("/v1/network")?;
+    let same = network.name == invitation.network
+        && network.difficulty == Some(invitation.difficulty.to_string());
+    if !same {
+        let why = format!(
+            "this node is in the network {}, the invitation is to {} of difficulty {}",
+            network.name, invitation.network, invitation.difficulty
+        );
+        return Err(Failure::new(Exit::Usage, "badInvitation", why)
+            .hint("run potluck up INVITATION with another data folder"));
+    }
+    Ok(invitation::contacts(&invitation))
 }
 
 /// Runs `leave`.

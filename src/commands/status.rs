@@ -9,6 +9,16 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::text::count;
 
+/// The network's name, with what is special about it.
+fn network(status: &Status) -> String {
+    match &status.difficulty {
+        Some(difficulty) => {
+            format!("{} ({}, difficulty {difficulty})", status.network, status.admission)
+        }
+        None => status.network.clone(),
+    }
+}
+
 /// Runs `status`.
 pub(crate) fn status(global: &Global) -> Result<(), Failure> {
     let out = global.out();
@@ -20,7 +30,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
     let others = status.network_size_estimate.saturating_sub(1);
     let rows = [
         ["health", &status.sentence],
-        ["network", &status.network],
+        ["network", &network(&status)],
         ["node", &status.node_id],
         ["contact", &status.contact],
         ["listens", &status.listening.join(", ")],

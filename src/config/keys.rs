@@ -185,9 +185,22 @@ const NETWORK: &[Key] = &[
     key!(
         "network",
         "admission",
-        "Admission: invite (machines with a ticket) or lab (any machine, private addresses only).",
+        "Admission: invite (machines with a ticket), open (machines that solve its puzzles) or lab (any machine, private addresses only).",
         |s, i| i.parsed("invite, open or lab").map(|it| s.network.admission = Some(it)),
         |s| s.network.admission.map_or_else(|| unset("invite"), text),
+    ),
+    key!(
+        "network",
+        "difficulty",
+        "Bits of the two puzzles of an open network. Part of what the network is: it never changes.",
+        |s, i| {
+            let form = "two numbers of bits such as 16,23: 1 to 28 for the key pair, 1 to 32 for each week";
+            i.parsed(form).map(|it| s.network.difficulty = Some(it))
+        },
+        |s| {
+            let usual = potluck::Difficulty::DEFAULT.to_string();
+            s.network.difficulty.map_or_else(|| unset(&usual), text)
+        },
     ),
     key!(
         "network",

@@ -29,7 +29,9 @@ impl From<MembershipError> for Problem {
     fn from(error: MembershipError) -> Self {
         let detail = error.to_string();
         match error {
-            MembershipError::NotInvite => Self::forbidden("notInvite", detail),
+            MembershipError::NotInvite | MembershipError::IsOpen => {
+                Self::forbidden("notInvite", detail)
+            }
             MembershipError::NotIssuer => Self::forbidden("notIssuer", detail),
             MembershipError::Terms | MembershipError::Labels => Self::bad("badTerms", detail),
             MembershipError::Unknown(_) | MembershipError::UnknownTicket(_) => Self::absent(detail),
@@ -173,6 +175,8 @@ pub(super) async fn network(State(app): State<Arc<App>>) -> Result<Response, Pro
     Ok(json(&NetworkView {
         name: network.name.clone(),
         admission: network.admission.to_string(),
+        difficulty: network.difficulty.map(|difficulty| difficulty.to_string()),
+        invitation: app.node().open_invitation().map(|invitation| invitation.to_string()),
         id: network.id.to_string(),
         authority: network.authority.map(|key| key.to_string()),
         authority_configured: app.live().settings.network.authority.is_some(),

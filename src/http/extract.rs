@@ -9,7 +9,8 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use http_body_util::BodyExt as _;
 use potluck::Node;
-use potluck_base::{Key, PublicKey};
+use potluck_base::{Admission, Key, PublicKey};
+use potluck_node::CommandError;
 use potluck_record::{Name, Space};
 use serde::de::DeserializeOwned;
 
@@ -95,7 +96,11 @@ impl Target {
             }
             None => None,
         };
-        Self::new(name, owner.as_deref().or(space), &node.public_key())
+        let target = Self::new(name, owner.as_deref().or(space), &node.public_key())?;
+        if target.space == Space::Commons && node.network().admission == Admission::Open {
+            return Err(CommandError::NoCommons.into());
+        }
+        Ok(target)
     }
 
     /// Its key, where in space `content` the key itself was typed as name.

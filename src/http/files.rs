@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use potluck::ask::PutResult;
 use potluck::{BlobId, FilePage, FilesError, FilesErrorKind, GcReport, Shared};
+use potluck_base::Admission;
 use potluck_node::{Put, WriteContext};
 use potluck_record::{Name, Space};
 use potluck_swarm::FetchError;
@@ -193,8 +194,12 @@ pub(super) async fn share(
 
 /// Points a record at a link; an answer if siblings are in the way.
 async fn point(app: &App, name: Name, link: &str) -> Result<Option<Response>, Problem> {
+    let space = match app.node().network().admission {
+        Admission::Open => Space::Own(app.node().public_key()),
+        Admission::Invite | Admission::Lab => Space::Commons,
+    };
     let put = Put {
-        space: Space::Commons,
+        space,
         name: Some(name),
         kind: None,
         value: Some(link.to_owned().into()),

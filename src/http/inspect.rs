@@ -35,6 +35,8 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
         addresses: status.view.addresses.iter().map(views::own_address).collect(),
         reachability: views::reachability(&status.view).to_owned(),
         network: app.node().network().name.clone(),
+        admission: app.node().network().admission.to_string(),
+        difficulty: app.node().network().difficulty.map(|it| it.to_string()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_seconds: status.uptime.as_secs(),
         restart_needed: app.waiting(),

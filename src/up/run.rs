@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck::{InviteTerms, Node};
+use potluck::{InviteTerms, Node, PuzzleProgress};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -59,9 +59,11 @@ pub(super) async fn run(
     say_where_to_enter(out, &entering);
     let is_new = is_new(&settings);
     // Being let in may take for ever.
+    let progress = PuzzleProgress::default();
     let node = tokio::select! {
-        node = start(&settings, &entering) => node?,
+        node = start(&settings, &entering, progress.clone()) => node?,
         () = signals.next() => return Ok(()),
+        never = waiting::for_puzzles(out, &progress) => never,
         never = waiting::for_admission(out, &entering, &settings.node.listen) => never,
     };
     let token = match token::of(token, node.data_dir()) {
@@ -224,6 +226,9 @@ async fn say_how_to_join(out: Out, node: &Node, is_new: bool) {
         Ok(membership) if membership.is_issuer() && is_alone(node).await => {
             out.note("no other node is known yet; potluck invite lets one in");
         }
+        Err(_) if node.open_invitation().is_some() => {
+            say_invitation(out, node, is_new, here, only).await;
+        }
         Err(_) if is_alone(node).await => {
             let name = &node.network().name;
             let to = if here { format!(", {only}") } else { String::new() };
@@ -234,6 +239,19 @@ async fn say_how_to_join(out: Out, node: &Node, is_new: bool) {
         }
         _ => {}
     }
+}
+
+/// The line for the next machine of an `open` network. It is no secret. Said at the first start, and as long
+/// as no other node is known.
+async fn say_invitation(out: Out, node: &Node, is_new: bool, here: bool, only: &str) {
+    let Some(invitation) = node.open_invitation().filter(|_| !out.quiet) else { return };
+    if !is_new && !is_alone(node).await {
+        return;
+    }
+    out.note(match here {
+        true => format!("{only}: potluck up {invitation}"),
+        false => next_machine(&invitation.to_string()),
+    });
 }
 
 /// Whether the node is alone and has no entry points.

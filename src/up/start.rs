@@ -2,7 +2,7 @@
 
 use std::io;
 
-use potluck::{Admission, BindError, Node, StartError};
+use potluck::{Admission, BindError, Node, PuzzleProgress, StartError};
 use potluck_store::OpenError;
 
 use super::{Entering, host};
@@ -22,7 +22,11 @@ pub(super) fn is_new(settings: &Settings) -> bool {
 ///
 /// # Errors
 /// One sentence that says what to do next.
-pub(super) async fn start(settings: &Settings, entering: &Entering) -> Result<Node, Failure> {
+pub(super) async fn start(
+    settings: &Settings,
+    entering: &Entering,
+    progress: PuzzleProgress,
+) -> Result<Node, Failure> {
     let mut builder = Node::builder()
         .data_dir(&settings.node.data_dir)
         .config(settings.protocol.clone())
@@ -32,7 +36,8 @@ pub(super) async fn start(settings: &Settings, entering: &Entering) -> Result<No
         .store_memory_bytes(settings.store.memory_bytes)
         .sync(settings.store.sync)
         .client(settings.node.client)
-        .new_identity(entering.new_identity);
+        .new_identity(entering.new_identity)
+        .puzzle_progress(progress);
     let SettingsNetwork { name, admission, authority, .. } = &settings.network;
     let default = (*admission == Some(Admission::Lab) && is_new(settings)).then_some(LAB_NAME);
     if let Some(name) = name.as_deref().or(default) {
@@ -40,6 +45,9 @@ pub(super) async fn start(settings: &Settings, entering: &Entering) -> Result<No
     }
     if let Some(admission) = admission {
         builder = builder.admission(*admission);
+    }
+    if let Some(difficulty) = settings.network.difficulty {
+        builder = builder.difficulty(difficulty);
     }
     if let Some(authority) = authority {
         builder = builder.authority(*authority);
@@ -103,6 +111,7 @@ fn kind_of(error: &StartError) -> (Exit, &'static str) {
         | StartError::TicketAuthority { .. } => (Exit::Usage, "badTicket"),
         StartError::AuthorityFile { .. } => (Exit::Refused, "authorityKey"),
         StartError::OtherNetwork { .. }
+        | StartError::OtherDifficulty { .. }
         | StartError::OtherAuthority { .. }
         | StartError::OtherIdentity { .. } => (Exit::Usage, "otherNode"),
         StartError::Bind(BindError::InUse { .. }) => (Exit::Failed, "portInUse"),
@@ -110,7 +119,8 @@ fn kind_of(error: &StartError) -> (Exit, &'static str) {
         | StartError::NoNetwork
         | StartError::NetworkName
         | StartError::LabAuthority
-        | StartError::Admission(_)
+        | StartError::DifficultyOfOpen
+        | StartError::KeyUnfit { .. }
         | StartError::PublicLab(_)
         | StartError::Advertise(_)
         | StartError::Labels

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck::{DEFAULT_LISTEN, EntryReport, Node};
+use potluck::{DEFAULT_LISTEN, EntryReport, Node, Puzzle, PuzzleProgress};
 use potluck_base::Addresses;
 use potluck_dht::EntryPoint;
 use potluck_host::socket::Families;
@@ -12,12 +12,17 @@ use tokio::time::sleep;
 
 use super::Entering;
 use crate::out::Out;
+use crate::text::count;
 
 /// When it is said the first time: what goes well takes less.
 const FIRST: Duration = Duration::from_secs(5);
 /// The longest pause; each is three times the one before.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 const FACTOR: u32 = 3;
+/// When the work on a puzzle is said the first time, and how often at least: a newcomer should not take the
+/// silence for a program that hangs.
+const FIRST_PUZZLE: Duration = Duration::from_secs(2);
+const LONGEST_PUZZLE: Duration = Duration::from_secs(30);
 
 /// Says why no node of a ticket has let this one in yet; never ends by itself.
 pub(super) async fn for_admission<T>(out: Out, entering: &Entering, listen: &[SocketAddr]) -> T {
@@ -40,6 +45,25 @@ pub(super) async fn for_admission<T>(out: Out, entering: &Entering, listen: &[So
     }
 }
 
+/// Says how far the work on the puzzles of an `open` network is; never ends by itself.
+pub(super) async fn for_puzzles<T>(out: Out, progress: &PuzzleProgress) -> T {
+    let mut pause = FIRST_PUZZLE;
+    loop {
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PUZZLE);
+        let Some((puzzle, tries, expected)) = progress.now() else { continue };
+        let (what, how_often) = match puzzle {
+            Puzzle::Key => ("searching a key pair that solves this open network's puzzle", "once"),
+            Puzzle::Solution => ("solving this week's puzzle of this open network", "once a week"),
+        };
+        out.note(format!(
+            "{what} ({how_often}): {} tried, {} needed on average; Ctrl-C stops it",
+            count(tries, "candidate"),
+            count(expected, "candidate")
+        ));
+    }
+}
+
 /// Says why a node is not ready yet; never ends by itself.
 pub(super) async fn for_company<T>(out: Out, node: &Node) -> T {
     let mut pause = FIRST;
@@ -53,7 +77,15 @@ pub(super) async fn for_company<T>(out: Out, node: &Node) -> T {
         let why = verdict.sentences().join("; ");
         let reports = node.silent_entry_points().await.unwrap_or_default();
         let details = if reports.is_empty() { String::new() } else { joined(&reports) + ". " };
-        out.note(format!("not ready yet: {details}{why}"));
+        let network = match node.network().difficulty.filter(|_| !details.is_empty()) {
+            Some(difficulty) => format!(
+                ". An open network is entered with its exact name and difficulty, here {} and {difficulty}: \
+                 compare them with potluck network show there",
+                node.network().name
+            ),
+            None => String::new(),
+        };
+        out.note(format!("not ready yet: {details}{why}{network}"));
         pause = (pause * FACTOR).min(LONGEST);
     }
 }

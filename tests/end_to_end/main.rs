@@ -20,6 +20,7 @@ mod identity;
 mod joining;
 mod members;
 mod networks;
+mod open;
 mod output;
 mod paths;
 mod process;

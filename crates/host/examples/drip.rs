@@ -53,6 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             ..Config::default()
         },
         identity: Some(first_in_order()?),
+        puzzle_progress: potluck_host::PuzzleProgress::default(),
         new_identity: false,
         store: StoreSettings {
             memory_bytes: None,

@@ -33,6 +33,7 @@ use crate::disk::{Disk, Replies};
 use crate::files::Files;
 use crate::folder::{DataFolder, random_bytes};
 use crate::membership::Membership;
+use crate::puzzles::Puzzles;
 use crate::request::{HandleEnds, Observation, Observe, Request, SharedNames};
 use crate::socket::{DatagramKind, ReceiveBatch, Segment, Sockets};
 use crate::topics::{Pending, Topics};
@@ -87,6 +88,7 @@ pub(crate) struct Parts {
     pub(crate) dns_fallback: Vec<String>,
     pub(crate) files: Option<Files>,
     pub(crate) membership: Option<Membership>,
+    pub(crate) puzzles: Option<Puzzles>,
 }
 
 /// A drive loop.
@@ -98,6 +100,7 @@ pub(crate) struct Drive {
     disk: Disk,
     files: Option<Files>,
     membership: Option<Membership>,
+    puzzles: Option<Puzzles>,
     ends: HandleEnds,
     tasks: Tasks,
     inbound: Inbound<Responder>,
@@ -130,6 +133,7 @@ impl Drive {
             disk: parts.disk,
             files: parts.files,
             membership: parts.membership,
+            puzzles: parts.puzzles,
             ends: parts.ends,
             tasks: Tasks::default(),
             inbound: Inbound::new(),
@@ -257,6 +261,9 @@ impl Drive {
             | Output::Renewed { .. }
             | Output::SaveSettings { .. }
             | Output::SaveRevocations { .. }) => {
+                if let Some(puzzles) = &self.puzzles {
+                    puzzles.carry_out(&output);
+                }
                 if let Some(membership) = &self.membership {
                     membership.carry_out(output);
                 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use potluck_base::{Admission, PublicKey};
+use potluck_base::{Admission, Difficulty, PublicKey};
 use potluck_record::StorageFailure;
 
 use crate::resolve::EntryPointError;
@@ -97,7 +97,8 @@ pub enum StartError {
     /// An `invite` network is entered by a ticket.
     #[error(
         "an `invite` network is entered with a ticket: run `potluck invite` on one of its nodes and \
-         `potluck up TICKET` here; for a network without admission control add `--admission lab`"
+         `potluck up TICKET` here; for an open network paste the line that its nodes print, for one without admission control add \
+         `--admission lab`"
     )]
     NoTicket,
     /// The ticket is another network's.
@@ -132,7 +133,9 @@ pub enum StartError {
         authority: String,
     },
     /// An authority is expected of a network that has none.
-    #[error("a `lab` network has no authority; leave [network] authority out, or --admission lab")]
+    #[error(
+        "a `lab` or `open` network has no authority; leave [network] authority out, or --admission"
+    )]
     LabAuthority,
     /// A ticket is none.
     #[error(transparent)]
@@ -186,9 +189,38 @@ pub enum StartError {
         /// The admission of its network.
         admission: Admission,
     },
-    /// That way of admission does not exist yet.
-    #[error("of the ways of admission `invite` and `lab` exist yet, not `{0}`; choose one of them")]
-    Admission(Admission),
+    /// The network of the data folder has another difficulty.
+    #[error(
+        "data folder {} belongs to the open network `{name}` of difficulty {kept}, not {asked}; the difficulty \
+         of a network never changes: leave --difficulty out, or use another folder",
+        folder.display()
+    )]
+    OtherDifficulty {
+        /// The data folder.
+        folder: PathBuf,
+        /// The name of its network.
+        name: String,
+        /// The difficulty of its network.
+        kept: Difficulty,
+        /// The difficulty that was asked for.
+        asked: Difficulty,
+    },
+    /// A difficulty was given for a network without puzzles.
+    #[error(
+        "only an open network has a difficulty; add --admission open, or leave --difficulty out"
+    )]
+    DifficultyOfOpen,
+    /// The given key pair does not solve the static puzzle.
+    #[error(
+        "the given identity does not solve the puzzle of the open network `{network}` (difficulty \
+         {difficulty}); leave it out, and the node finds one that does"
+    )]
+    KeyUnfit {
+        /// The network's name.
+        network: String,
+        /// Its difficulty.
+        difficulty: Difficulty,
+    },
     /// A network without admission control would be open to the Internet.
     #[error(
         "{0} is a public address, where a `lab` network would be open to all; listen on a \

@@ -11,6 +11,7 @@
 //! | `certificate` | the certificate that the network's authority signed for the node, in an `invite` network |
 //! | `issuers` | nodes that may sign the next certificate |
 //! | `revoked` | the revocations of the authority |
+//! | `puzzle` | the solution of the puzzle of the epoch, in an `open` network |
 //! | `settings` | the settings of the network, signed by its authority |
 //! | `authority` | the network's authority key, on nodes that sign certificates, readable only by its owner |
 //! | `issued` | the tickets and certificates that this node issued |
@@ -129,6 +130,21 @@ impl DataFolder {
     /// Keeps the revocations.
     pub(crate) fn save_revocations(&self, revocations: &[Bytes]) -> io::Result<()> {
         proofs::save(&self.path.join(layout::REVOKED), revocations)
+    }
+
+    /// The solution of the puzzle of an `open` network that was made last.
+    pub(crate) fn puzzle_proof(&self) -> Option<Bytes> {
+        proofs::load(&self.path.join(layout::PUZZLE)).into_iter().next()
+    }
+
+    /// Keeps the solution of the puzzle.
+    pub(crate) fn save_puzzle_proof(&self, proof: &Bytes) -> io::Result<()> {
+        proofs::save(&self.path.join(layout::PUZZLE), std::slice::from_ref(proof))
+    }
+
+    /// Whether the folder has a key pair.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.path.join(layout::IDENTITY).symlink_metadata().is_ok()
     }
 
     /// The settings of the network that were in force in the last run.

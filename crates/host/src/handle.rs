@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use potluck_base::{Addresses, Contact, Instant, Key, NodeId, PublicKey};
+use potluck_base::{Addresses, Admission, Contact, Instant, Key, NodeId, PublicKey};
 use potluck_gossip::{MessageId, TopicName};
 use potluck_node::{Command, CommandError, Event, Reply};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
@@ -232,9 +232,14 @@ impl Handle {
     /// The node's membership: tickets, certificates, the authority key.
     ///
     /// # Errors
-    /// [`MembershipError::NotInvite`] if the network admits every node.
+    /// [`MembershipError::NotInvite`] if the network admits every node, [`MembershipError::IsOpen`] in an
+    /// `open` one.
     pub fn membership(&self) -> Result<&Membership, MembershipError> {
-        self.shared.membership.as_ref().ok_or(MembershipError::NotInvite)
+        let not_here = match self.shared.info.network.admission {
+            Admission::Open => MembershipError::IsOpen,
+            Admission::Invite | Admission::Lab => MembershipError::NotInvite,
+        };
+        self.shared.membership.as_ref().ok_or(not_here)
     }
 
     /// Revokes the member whose node id or public key is, or begins with, `who`. Needs the authority key.

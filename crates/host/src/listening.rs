@@ -40,7 +40,7 @@ pub(crate) fn settle(
             "this machine has no {family} address; it cannot be reached by {family} until it has"
         );
     }
-    if by_default && network.admission != Admission::Invite {
+    if by_default && network.admission == Admission::Lab {
         let all = sockets.local_addrs();
         if let Some(public) = public_behind(all.iter().copied().find(SocketAddr::is_ipv6)) {
             tracing::warn!(
@@ -91,7 +91,7 @@ pub(crate) fn refuse_public_lab(
     address: SocketAddr,
     bound: &[SocketAddr],
 ) -> Result<(), StartError> {
-    if network.admission == Admission::Invite {
+    if network.admission != Admission::Lab {
         return Ok(());
     }
     if is_global(address.ip()) {
@@ -165,7 +165,9 @@ mod tests {
         refuse_public_lab(&lab, bound, &[outside]).unwrap_err();
         refuse_public_lab(&lab, bound, &[bound, address("[2a00::1]:7")]).unwrap_err();
         refuse_public_lab(&lab, bound, &[bound, address("[fd00::1]:7")]).unwrap();
-        refuse_public_lab(&network(Admission::Invite), outside, &[bound]).unwrap();
+        for admission in [Admission::Invite, Admission::Open] {
+            refuse_public_lab(&network(admission), outside, &[bound]).unwrap();
+        }
         for useless in ["0.0.0.0:7", "[::]:7", "224.0.0.1:7"] {
             let error = own_address(&[bound], Some(address(useless))).unwrap_err();
             assert!(matches!(error, StartError::Advertise(_)), "{error}");

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use potluck_base::{Admission, Identity, PublicKey};
+use potluck_base::{Admission, Difficulty, Identity, PublicKey};
 use potluck_dht::EntryPoint;
 use potluck_node::Config;
 use potluck_store::Quotas;
@@ -12,6 +12,7 @@ use potluck_wire::limits::{LABEL_BYTES_MAX, LABELS_MAX};
 
 use crate::error::StartError;
 use crate::finding::Finding;
+use crate::puzzles::PuzzleProgress;
 
 /// Where a node stores its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,9 @@ pub struct WantedNetwork {
     pub name: Option<String>,
     /// Its way of admission; `None`: that of the data folder's network, else `invite`.
     pub admission: Option<Admission>,
+    /// The difficulty of the puzzles of an `open` network; `None`: that of the data folder's network, else
+    /// [`Difficulty::DEFAULT`].
+    pub difficulty: Option<Difficulty>,
     /// The right to enter, for a node without a certificate. The start then takes until one of the
     /// ticket's nodes has issued one.
     pub ticket: Option<Ticket>,
@@ -86,6 +90,8 @@ pub struct Settings {
     pub config: Config,
     /// The node's identity; `None`: that of the data folder, else a new one.
     pub identity: Option<Identity>,
+    /// Shows how far the work on the puzzles of an `open` network is.
+    pub puzzle_progress: PuzzleProgress,
     /// Whether to give up the identity of the data folder for a new one in the same network. Files and
     /// replicas stay; records that the old identity wrote belong to another node from then on.
     pub new_identity: bool,

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use potluck_base::{Contact, Rng, UnixMillis};
 use potluck_dht::EntryPoint;
-use potluck_link::Gatekeeper;
+use potluck_link::{Gatekeeper, PuzzleGate};
 use potluck_node::{Node, Start};
 use potluck_wire::LanKey;
+use potluck_wire::puzzle::PuzzleProof;
 
 use crate::addresses::{Watch, Whereabouts};
 use crate::clock::Clock;
@@ -21,6 +22,7 @@ use crate::files::Files;
 use crate::folder::{DataFolder, NetworkInfo, random_bytes};
 use crate::handle::{Handle, NodeInfo};
 use crate::membership::{self, Admitted, Membership};
+use crate::puzzles::{Puzzles, Searches, Solver};
 use crate::settings::{Keep, Settings};
 use crate::socket::Sockets;
 use crate::transport::{AdmissionFilter, Transport, TransportConfig};
@@ -46,15 +48,22 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
     let clock = Clock::start();
     let folder = held.as_ref().map(|(folder, _)| folder.clone());
     // Opening a large store blocks for long.
+    // Searches end when this start is given up.
+    let searches = Searches::new(settings.puzzle_progress.clone());
+    let search = searches.handle();
     let opening = tokio::task::spawn_blocking(move || {
         let kept = match held {
-            Some((folder, lock)) => open_folder(&folder, lock, &settings, &clock),
-            None => open_memory(&settings, &clock),
+            Some((folder, lock)) => open_folder(&folder, lock, &settings, &clock, &search),
+            None => open_memory(&settings, &clock, &search),
         };
         (settings, kept)
     });
-    let (settings, kept) = opening.await.map_err(|_| StartError::BrokenOff)?;
+    let (mut settings, kept) = opening.await.map_err(|_| StartError::BrokenOff)?;
     let mut kept = kept?;
+    if kept.network.difficulty.is_some() {
+        settings.config = settings.config.for_open();
+        settings.config.validate()?;
+    }
     listening::settle(&mut socket, &kept.network, settings.listen.is_empty())?;
     let address = listening::own_address(&socket.local_addrs(), settings.advertise)?;
     listening::refuse_public_lab(&kept.network, address, &socket.local_addrs())?;
@@ -64,6 +73,7 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
             Some(admit(&kept, credentials, &socket, folder.as_ref(), &settings).await?)
         }
     };
+    let solved = solve(&kept, folder.as_ref(), clock, &searches).await?;
     let node = Node::new(Start {
         identity: kept.identity.clone(),
         network: kept.network.id,
@@ -73,7 +83,35 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
         config: settings.config.clone(),
         seed: random_bytes()?,
     })?;
-    run(node, kept, admitted, Places { socket, address, folder, clock }, &settings)
+    let entering = Entering { admitted, solved };
+    run(node, kept, entering, Places { socket, address, folder, clock }, &settings)
+}
+
+/// What lets the node in.
+struct Entering {
+    /// In an `invite` network.
+    admitted: Option<Admitted>,
+    /// In an `open` network.
+    solved: Option<(Solver, PuzzleProof)>,
+}
+
+/// The solution of the puzzle of an `open` network: the one that is kept, or a new one.
+async fn solve(
+    kept: &Kept,
+    folder: Option<&DataFolder>,
+    clock: Clock,
+    searches: &Searches,
+) -> Result<Option<(Solver, PuzzleProof)>, StartError> {
+    let key = kept.identity.public_key();
+    let Some(solver) = Solver::new(&kept.network, key, folder.cloned(), clock)? else {
+        return Ok(None);
+    };
+    let search = searches.handle();
+    let solving = tokio::task::spawn_blocking(move || {
+        let proof = solver.proof(&search)?;
+        Ok((solver, proof))
+    });
+    solving.await.map_err(|_| StartError::BrokenOff)?.map(Some)
 }
 
 /// The incarnation of this start: above that of every earlier start on this folder, also if the clock
@@ -111,11 +149,12 @@ struct Places {
 fn run(
     mut node: Node,
     kept: Kept,
-    admitted: Option<Admitted>,
+    entering: Entering,
     places: Places,
     settings: &Settings,
 ) -> Result<Handle, StartError> {
     let Places { socket, address, folder, clock } = places;
+    let Entering { admitted, solved } = entering;
     let Kept { identity, former, network, mut remembered, store, blobs, .. } = kept;
     let mut entry_points = settings.entry_points.clone();
     if let (Some(admitted), Some(authority)) = (&admitted, network.authority) {
@@ -128,6 +167,10 @@ fn run(
             // The issuers may be gone for good, so they are tried beside the contacts of the last run.
             remembered.splice(..0, admitted.issuers.iter().copied());
         }
+    }
+    if let Some((solver, proof)) = &solved {
+        let gate = PuzzleGate::new(network.id, solver.difficulty(), Some(*proof));
+        node = node.with_puzzle_gate(gate);
     }
     let socket = Arc::new(socket);
     let transport =
@@ -143,6 +186,7 @@ fn run(
     let info = NodeInfo::new(contact, &network, socket.local_addrs(), at, former);
     let told = whereabouts.clone();
     let looking = looking_around(&network, socket.local_addrs(), clock, settings)?;
+    let mut puzzles = None;
     let (handle, ends) = Handle::new(info, clock, whereabouts.clone(), |requests| {
         lan::begin(looking, &requests);
         let membership = admitted.map(|admitted| {
@@ -157,6 +201,11 @@ fn run(
                 filter,
                 requests: requests.clone(),
             })
+        });
+        puzzles = solved.map(|(solver, proof)| {
+            let filter = AdmissionFilter::new(requests.clone());
+            transport.set_door(&filter);
+            Puzzles::new(solver, proof.epoch, filter, &requests)
         });
         let defences = settings.config.swarm.defences;
         let files =
@@ -180,6 +229,7 @@ fn run(
         dns_fallback: settings.finding.names(),
         files,
         membership,
+        puzzles,
     });
     tokio::spawn(drive.run());
     Ok(handle)

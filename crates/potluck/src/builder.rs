@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use potluck_base::{Admission, Contact, Identity, PublicKey};
+use potluck_base::{Admission, Contact, Difficulty, Identity, PublicKey};
 use potluck_dht::EntryPoint;
 use potluck_host::{
-    ByteRates, EntryPointError, Finding, Keep, Settings, StartError, StoreSettings, WantedNetwork,
-    fallback_name, parse_entry_point,
+    ByteRates, EntryPointError, Finding, Keep, PuzzleProgress, Settings, StartError, StoreSettings,
+    WantedNetwork, fallback_name, parse_entry_point,
 };
 use potluck_node::Config;
 use potluck_store::Quotas;
+use potluck_wire::puzzle::OpenInvitation;
 use potluck_wire::{Ticket, TicketError};
 
 use crate::{Node, Result};
@@ -25,6 +26,8 @@ pub struct Builder {
     in_memory: bool,
     network: Option<String>,
     admission: Option<Admission>,
+    difficulty: Option<Difficulty>,
+    puzzle_progress: PuzzleProgress,
     ticket: std::result::Result<Option<Ticket>, TicketError>,
     authority: Option<PublicKey>,
     listen: Vec<SocketAddr>,
@@ -52,6 +55,8 @@ impl Builder {
             in_memory: false,
             network: None,
             admission: None,
+            difficulty: None,
+            puzzle_progress: PuzzleProgress::default(),
             ticket: Ok(None),
             authority: None,
             listen: Vec::new(),
@@ -121,9 +126,36 @@ impl Builder {
     /// Who may come in; two networks of one name with different admissions are different networks.
     /// Default: as the data folder says, else [`Admission::Invite`]. A new `invite` network has a
     /// fresh authority key, which is kept in this node's data folder; every other node enters with a
-    /// [`ticket`](Self::ticket). [`Admission::Open`] does not exist yet.
+    /// [`ticket`](Self::ticket). An [`Admission::Open`] network lets in any node that solves its puzzles, which
+    /// [`start`](Self::start) does: for seconds by default, see [`difficulty`](Self::difficulty).
     pub fn admission(mut self, admission: Admission) -> Self {
         self.admission = Some(admission);
+        self
+    }
+
+    /// The difficulty of the puzzles of a new `open` network, and of one to be entered: it is part of what the
+    /// network is. Default: as the data folder says, else [`Difficulty::DEFAULT`].
+    pub const fn difficulty(mut self, difficulty: Difficulty) -> Self {
+        self.difficulty = Some(difficulty);
+        self
+    }
+
+    /// An invitation to an `open` network, as [`Node::open_invitation`](crate::Node::open_invitation) makes it:
+    /// its name and difficulty, and ways in.
+    pub fn invitation(mut self, invitation: &OpenInvitation) -> Self {
+        for node in &invitation.entry_points {
+            for contact in node.contacts() {
+                self = self.entry(contact);
+            }
+        }
+        self.network(invitation.network.clone())
+            .admission(Admission::Open)
+            .difficulty(invitation.difficulty)
+    }
+
+    /// Shows how far the work on the puzzles of an `open` network is while [`start`](Self::start) runs.
+    pub fn puzzle_progress(mut self, progress: PuzzleProgress) -> Self {
+        self.puzzle_progress = progress;
         self
     }
 
@@ -281,6 +313,7 @@ impl Builder {
             network: WantedNetwork {
                 name: self.network,
                 admission: self.admission,
+                difficulty: self.difficulty,
                 ticket: self.ticket.map_err(StartError::from)?,
                 authority: self.authority,
             },
@@ -291,6 +324,7 @@ impl Builder {
             labels: self.labels.into_iter().collect(),
             config,
             identity: self.identity,
+            puzzle_progress: self.puzzle_progress,
             new_identity: self.new_identity,
             store: StoreSettings {
                 memory_bytes: self.store_memory_bytes,

@@ -68,7 +68,8 @@ pub use watch::{RecordChange, Watch, WatchRequest};
 pub use health::{Health, Reason, Verdict};
 pub use potluck_base::statistics;
 pub use potluck_base::{
-    Admission, BlobId, Contact, Identity, Key, NetworkId, NodeId, Peer, PublicKey, UnixMillis,
+    Admission, BlobId, Contact, Difficulty, DifficultyError, Identity, Key, NetworkId, NodeId,
+    Peer, PublicKey, UnixMillis,
 };
 pub use potluck_dht::{
     EntryPoint, LookupOutcome, LookupTrace, PeerView, QueryOutcome, QueryTrace, TableView,
@@ -89,8 +90,8 @@ pub use potluck_host::transport::TransportStats;
 pub use potluck_host::{
     DEFAULT_LISTEN, DEFAULT_PORT, Delivery, DriveStats, EntryPointError, EntryReport,
     FormerIdentity, HostStats, InviteTerms, IssuedStats, LeaveReport, Membership, MembershipError,
-    NetworkInfo, StartError, StoreView, SubscribeError, Subscription, TicketView, layout,
-    parse_entry_point,
+    NetworkInfo, Puzzle, PuzzleProgress, StartError, StoreView, SubscribeError, Subscription,
+    TicketView, layout, parse_entry_point,
 };
 pub use potluck_kv::{Equivocation, Gap, Held, NamesListed, ReadDone, ReplicaState, Written};
 pub use potluck_link::{LinkConfig, OwnTrouble};
@@ -108,4 +109,5 @@ pub use potluck_store::blobs::{
 pub use potluck_store::{Quotas, StoreStats};
 pub use potluck_swarm::path::clean_name;
 pub use potluck_swarm::{FileLink, LinkError, LinkKind, Manifest, ManifestFile};
+pub use potluck_wire::puzzle::{OpenInvitation, OpenInvitationError};
 pub use potluck_wire::{NetworkSettings, SettingsError, Ticket, TicketError};

@@ -17,6 +17,7 @@ use potluck_node::ask::{self, Ask};
 use potluck_node::settings::{SettingChange, SettingsView};
 use potluck_node::view::{Stats, StatusView};
 use potluck_wire::Ticket;
+use potluck_wire::puzzle::OpenInvitation;
 use tokio::sync::Mutex;
 
 use crate::health::{Facts, StoreState, Verdict, judge};
@@ -355,6 +356,16 @@ impl Node {
     /// [`Error::Membership`] if the network admits every node.
     pub fn membership(&self) -> Result<&Membership> {
         Ok(self.handle.membership()?)
+    }
+
+    /// What a machine needs to enter the `open` network of this node: its name and difficulty, and this node's
+    /// addresses. `None` in other networks. No secret.
+    #[must_use]
+    pub fn open_invitation(&self) -> Option<OpenInvitation> {
+        let network = self.network();
+        let difficulty = network.difficulty?;
+        let entry_points = vec![self.handle.addresses()];
+        Some(OpenInvitation { network: network.name.clone(), difficulty, entry_points })
     }
 
     /// The settings of the network, and what this node makes of them.

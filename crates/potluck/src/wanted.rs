@@ -1,5 +1,6 @@
 //! What is to be fetched: a link, its text, or the name of a record that holds one.
 
+use potluck_base::Admission;
 use potluck_host::files::Shared;
 use potluck_record::Space;
 use potluck_swarm::FileLink;
@@ -11,7 +12,8 @@ use crate::{Error, Node, Read, Result};
 pub enum Wanted {
     /// A link.
     Link(FileLink),
-    /// The text of a link, or the name of a record.
+    /// The text of a link, or the name of a record: in space commons; in an `open` network in this node's own
+    /// space, or `own/<public key>/NAME` or `team/<id>/NAME`.
     Text(String),
 }
 
@@ -33,12 +35,25 @@ impl Wanted {
         if let Ok(link) = text.parse() {
             return Ok(link);
         }
-        match node.kv().get(&*text).space(Space::Commons).await? {
+        let (space, name) = record(node, &text);
+        match node.kv().get(name).space(space).await? {
             Read::Value(value) => Ok(value.text()?.parse()?),
             Read::Siblings(all) => Err(Error::Conflict(all)),
             Read::Absent => Err(Error::NoRecord(text)),
         }
     }
+}
+
+/// The record that a text names. In an `open` network there is no space commons: `own/<public key>/NAME` and
+/// `team/<id>/NAME` say whose record it is, and any other name is one of this node's own space.
+fn record<'a>(node: &Node, text: &'a str) -> (Space, &'a str) {
+    if node.network().admission != Admission::Open {
+        return (Space::Commons, text);
+    }
+    let me = node.public_key();
+    let split = text.match_indices('/').nth(1).map(|(at, _)| text.split_at(at));
+    let named = split.and_then(|(space, name)| Some((Space::parse(space, &me).ok()?, &name[1..])));
+    named.filter(|(_, name)| !name.is_empty()).unwrap_or((Space::Own(me), text))
 }
 
 impl From<FileLink> for Wanted {

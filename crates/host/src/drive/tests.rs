@@ -13,8 +13,13 @@ const BOUND: Duration = Duration::from_secs(60);
 fn node(disk: Disk) -> (Handle, Drive) {
     let identity = Identity::from_seed([1; 32]);
     let id = NetworkId::new("drive tests", Admission::Lab, None);
-    let network =
-        NetworkInfo { name: "drive tests".into(), admission: Admission::Lab, authority: None, id };
+    let network = NetworkInfo {
+        name: "drive tests".into(),
+        admission: Admission::Lab,
+        authority: None,
+        difficulty: None,
+        id,
+    };
     let socket = Arc::new(Sockets::bind(&[([127, 0, 0, 1], 0).into()]).unwrap());
     let address = socket.local_addr();
     let contact = Contact::new(identity.public_key(), address);
@@ -55,6 +60,7 @@ fn node(disk: Disk) -> (Handle, Drive) {
         dns_fallback: Vec::new(),
         files: None,
         membership: None,
+        puzzles: None,
     });
     (handle, drive)
 }

@@ -41,6 +41,7 @@ async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> H
             ..Config::default()
         },
         identity: None,
+        puzzle_progress: crate::PuzzleProgress::default(),
         new_identity: false,
         store: StoreSettings {
             memory_bytes: Some(4 << 20),

@@ -45,6 +45,8 @@ names! {
     REVOKED = "revoked";
     /// The settings of the network.
     SETTINGS = "settings";
+    /// The solution of the puzzle of an `open` network.
+    PUZZLE = "puzzle";
     /// The network's authority key.
     AUTHORITY = "authority";
     /// The issuer's book.

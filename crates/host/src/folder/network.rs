@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use potluck_base::network::NETWORK_NAME_BYTES_MAX;
-use potluck_base::{Admission, NetworkId, PublicKey};
+use potluck_base::{Admission, Difficulty, NetworkId, PublicKey};
 use potluck_wire::Ticket;
 
 use super::file::{self, Readers};
@@ -23,6 +23,8 @@ pub struct NetworkInfo {
     pub admission: Admission,
     /// The authority's key, which signs certificates; in `invite` networks only.
     pub authority: Option<PublicKey>,
+    /// The difficulty of its puzzles; in `open` networks only.
+    pub difficulty: Option<Difficulty>,
     /// Its id, the hash of the other fields.
     pub id: NetworkId,
 }
@@ -44,6 +46,8 @@ pub(crate) struct Requested<'a> {
     pub(crate) name: Option<&'a str>,
     pub(crate) admission: Option<Admission>,
     pub(crate) ticket: Option<&'a Ticket>,
+    /// The difficulty of an `open` network.
+    pub(crate) difficulty: Option<Difficulty>,
     /// The network's authority must be this one.
     pub(crate) authority: Option<PublicKey>,
     /// Whether there are entry points: then the network exists already.
@@ -51,17 +55,26 @@ pub(crate) struct Requested<'a> {
 }
 
 impl NetworkInfo {
-    /// A network without authority.
-    pub(crate) fn new(name: String, admission: Admission) -> Self {
-        let id = NetworkId::new(&name, admission, None);
-        Self { name, admission, authority: None, id }
+    /// The `lab` network of this name.
+    fn lab(name: String) -> Self {
+        let id = NetworkId::new(&name, Admission::Lab, None);
+        Self { name, admission: Admission::Lab, authority: None, difficulty: None, id }
+    }
+
+    /// The `open` network of this name and difficulty.
+    #[must_use]
+    pub fn open(name: String, difficulty: Difficulty) -> Self {
+        let id = NetworkId::open(&name, difficulty);
+        let difficulty = Some(difficulty);
+        Self { name, admission: Admission::Open, authority: None, difficulty, id }
     }
 
     /// The `invite` network of this name and authority.
     #[must_use]
     pub fn invite(name: String, authority: PublicKey) -> Self {
         let id = NetworkId::new(&name, Admission::Invite, Some(&authority));
-        Self { name, admission: Admission::Invite, authority: Some(authority), id }
+        let (admission, authority) = (Admission::Invite, Some(authority));
+        Self { name, admission, authority, difficulty: None, id }
     }
 
     /// The network to be in: the remembered one, which must not contradict the request; else the requested
@@ -91,10 +104,19 @@ impl NetworkInfo {
                 && requested.admission.is_none_or(|admission| admission == kept.admission)
                 && requested.ticket.is_none_or(|ticket| ticket.network_id() == kept.id);
             let expected = requested.authority.is_none() || requested.authority == kept.authority;
-            if same && expected {
+            let as_hard = kept.difficulty.is_none()
+                || requested.difficulty.is_none()
+                || requested.difficulty == kept.difficulty;
+            if same && expected && as_hard {
                 return Ok(Choice::In(kept));
             }
-            let Self { name, admission, authority, .. } = kept;
+            let Self { name, admission, authority, difficulty, .. } = kept;
+            if let (true, Some(kept), Some(asked)) = (same, difficulty, requested.difficulty)
+                && kept != asked
+            {
+                let folder = folder.to_owned();
+                return Err(StartError::OtherDifficulty { folder, name, kept, asked });
+            }
             if same {
                 let folder = folder.to_owned();
                 let authority = shown(authority);
@@ -104,18 +126,22 @@ impl NetworkInfo {
         }
         match (requested.ticket, requested.admission.unwrap_or(Admission::Invite), requested.name) {
             (Some(ticket), _, _) => Ok(Choice::Join(ticket.clone())),
-            (None, Admission::Lab, _) if requested.authority.is_some() => {
+            (None, Admission::Lab | Admission::Open, _) if requested.authority.is_some() => {
                 Err(StartError::LabAuthority)
+            }
+            (None, Admission::Lab | Admission::Invite, _) if requested.difficulty.is_some() => {
+                Err(StartError::DifficultyOfOpen)
             }
             // It exists, because its authority is named.
             (None, Admission::Invite, _) if requested.authority.is_some() => {
                 Err(StartError::NoTicket)
             }
-            (None, Admission::Open, _) => Err(StartError::Admission(Admission::Open)),
-            (None, Admission::Lab, Some(name)) => {
-                Ok(Choice::In(Self::new(name.to_owned(), Admission::Lab)))
+            (None, Admission::Open, Some(name)) => {
+                let difficulty = requested.difficulty.unwrap_or(Difficulty::DEFAULT);
+                Ok(Choice::In(Self::open(name.to_owned(), difficulty)))
             }
-            (None, Admission::Lab, None) => Err(StartError::NoNetwork),
+            (None, Admission::Lab, Some(name)) => Ok(Choice::In(Self::lab(name.to_owned()))),
+            (None, Admission::Lab | Admission::Open, None) => Err(StartError::NoNetwork),
             (None, Admission::Invite, _) if requested.has_entry_points => Err(StartError::NoTicket),
             (None, Admission::Invite, Some(name)) => Ok(Choice::Create(name.to_owned())),
             (None, Admission::Invite, None) => Ok(Choice::Create(names::name(random_bytes()?))),
@@ -162,8 +188,9 @@ pub(super) fn save(path: &Path, network: &NetworkInfo) -> Result<(), StartError>
 
 pub(super) fn encode(network: &NetworkInfo) -> String {
     let authority = network.authority.map_or_else(String::new, |key| format!("authority {key}\n"));
+    let difficulty = network.difficulty.map_or_else(String::new, |it| format!("difficulty {it}\n"));
     format!(
-        "{HEAD}\nname {}\nadmission {}\n{authority}id {}\n",
+        "{HEAD}\nname {}\nadmission {}\n{authority}{difficulty}id {}\n",
         network.name, network.admission, network.id
     )
 }
@@ -180,7 +207,7 @@ pub(super) fn decode(text: &str) -> Option<NetworkInfo> {
     (id == network.id.to_string() && lines.next().is_none()).then_some(network)
 }
 
-/// The network of a name and an admission, with the authority on the next line if it has one.
+/// The network of a name and an admission, with the authority or difficulty on the next line if it has one.
 fn of_parts<'a>(
     name: &str,
     admission: Admission,
@@ -191,7 +218,11 @@ fn of_parts<'a>(
             let authority = next()?.strip_prefix("authority ")?.parse().ok()?;
             NetworkInfo::invite(name.to_owned(), authority)
         }
-        Admission::Open | Admission::Lab => NetworkInfo::new(name.to_owned(), admission),
+        Admission::Open => {
+            let difficulty = next()?.strip_prefix("difficulty ")?.parse().ok()?;
+            NetworkInfo::open(name.to_owned(), difficulty)
+        }
+        Admission::Lab => NetworkInfo::lab(name.to_owned()),
     })
 }
 
@@ -214,7 +245,11 @@ mod tests {
     use super::*;
 
     fn lab(name: &str) -> NetworkInfo {
-        NetworkInfo::new(name.to_owned(), Admission::Lab)
+        NetworkInfo::lab(name.to_owned())
+    }
+
+    fn garden() -> NetworkInfo {
+        NetworkInfo::open("garden".to_owned(), Difficulty::new(12, 20).unwrap())
     }
 
     fn choose(
@@ -245,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_network_survives_its_file_and_a_damaged_file_is_noticed() {
-        for network in [lab("größer"), home()] {
+        for network in [lab("größer"), home(), garden()] {
             let text = encode(&network);
             assert_eq!(decode(&text), Some(network));
             for at in 0..text.len() {
@@ -260,7 +295,7 @@ mod tests {
     fn a_file_that_was_cut_off_is_made_whole_if_only_the_id_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("network");
-        for network in [lab("größer"), home()] {
+        for network in [lab("größer"), home(), garden()] {
             let text = encode(&network);
             let id = text.find("id ").unwrap();
             let mut healed = 0;
@@ -316,10 +351,38 @@ mod tests {
         assert!(created(Requested::default()).contains('-'), "two words");
         let asked = requested(Some("a"), Some(Admission::Lab));
         assert!(matches!(choose(None, asked), Ok(Choice::In(network)) if network == lab("a")));
-        let error = choose(None, requested(Some("a"), Some(Admission::Open))).unwrap_err();
-        assert!(error.to_string().contains("not `open`"), "{error}");
+        let asked = requested(Some("a"), Some(Admission::Open));
+        let usual = NetworkInfo::open("a".to_owned(), Difficulty::DEFAULT);
+        assert!(matches!(choose(None, asked), Ok(Choice::In(network)) if network == usual));
+        let asked = Requested { difficulty: garden().difficulty, ..asked };
+        let Ok(Choice::In(network)) = choose(None, asked) else { panic!() };
+        assert_eq!((network.difficulty, network.id == usual.id), (garden().difficulty, false));
+        for other in [Some(Admission::Lab), Some(Admission::Invite), None] {
+            let error = choose(None, Requested { admission: other, ..asked }).unwrap_err();
+            assert!(matches!(error, StartError::DifficultyOfOpen), "{error}");
+        }
+        assert!(matches!(
+            choose(None, requested(None, Some(Admission::Open))),
+            Err(StartError::NoNetwork)
+        ));
         let nameless = choose(None, requested(None, Some(Admission::Lab)));
         assert!(matches!(nameless, Err(StartError::NoNetwork)));
+    }
+
+    #[test]
+    fn the_difficulty_of_an_open_network_cannot_be_changed() {
+        let asked = |difficulty| Requested { difficulty, ..requested(Some("garden"), None) };
+        for same in [None, garden().difficulty] {
+            let Ok(Choice::In(network)) = choose(Some(garden()), asked(same)) else { panic!() };
+            assert_eq!(network, garden());
+        }
+        let error = choose(Some(garden()), asked(Some(Difficulty::DEFAULT))).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, StartError::OtherDifficulty { .. }), "{text}");
+        assert!(
+            text.contains("12,20") && text.contains(&Difficulty::DEFAULT.to_string()),
+            "{text}"
+        );
     }
 
     #[test]

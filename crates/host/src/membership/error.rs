@@ -8,6 +8,12 @@ pub enum MembershipError {
     /// The network is no `invite` network.
     #[error("this network lets everybody in; tickets and revocations are for `invite` networks")]
     NotInvite,
+    /// The network is an `open` network.
+    #[error(
+        "an open network lets in every machine that solves its puzzles, so there are no tickets and no \
+         member can be put out; `potluck network show` prints the line for the next machine"
+    )]
+    IsOpen,
     /// The authority key is elsewhere.
     #[error(
         "this node does not hold the network's authority key; do it on the one that made the \
@@ -77,8 +83,8 @@ pub enum MembershipError {
     StillIn,
     /// The network has no authority that could sign settings.
     #[error(
-        "a network that lets everybody in has no authority to sign settings for all; set it in the \
-         configuration of each node and restart them"
+        "this network has no authority that could sign settings for all; set it in the configuration of each \
+         node and restart them (the difficulty of an open network never changes)"
     )]
     NoSettings,
     /// The authority key is elsewhere: settings are signed with it.

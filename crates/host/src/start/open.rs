@@ -14,6 +14,7 @@ use crate::files::Files;
 use crate::folder::{Choice, DataFolder, NetworkInfo, Requested, random};
 use crate::handle::FormerIdentity;
 use crate::membership::Authority;
+use crate::puzzles::SearchHandle;
 use crate::settings::Settings;
 
 /// The state of a node, from its data folder or new.
@@ -59,7 +60,11 @@ impl Store {
 }
 
 /// Creates the state of a node that stores nothing on disk.
-pub(super) fn open_memory(settings: &Settings, clock: &Clock) -> Result<Kept, StartError> {
+pub(super) fn open_memory(
+    settings: &Settings,
+    clock: &Clock,
+    search: &SearchHandle,
+) -> Result<Kept, StartError> {
     if settings.network.name.is_none() && settings.network.ticket.is_none() {
         return Err(StartError::NoNetwork);
     }
@@ -81,7 +86,10 @@ pub(super) fn open_memory(settings: &Settings, clock: &Clock) -> Result<Kept, St
     });
     let identity = match &settings.identity {
         Some(identity) => identity.clone(),
-        None => random()?,
+        None => match network.difficulty {
+            Some(difficulty) => search.identity(&network.id, difficulty)?,
+            None => random()?,
+        },
     };
     let mut store = MemoryStore::in_memory();
     store.set_disk_bytes(settings.store.disk_bytes);
@@ -97,14 +105,16 @@ pub(super) fn open_folder(
     lock: FolderLock,
     settings: &Settings,
     clock: &Clock,
+    search: &SearchHandle,
 ) -> Result<Kept, StartError> {
     let remembered = folder.network()?;
     let known = remembered.is_some();
     let choice = choose_network(folder.path(), remembered, settings)?;
+    let given = fitting_identity(folder, &choice, settings, search)?;
     // A new identity is created last, when only the disk can still fail.
     let kept = match settings.new_identity {
         true => None,
-        false => Some(folder.identity(settings.identity.as_ref())?),
+        false => Some(folder.identity(given.as_ref())?),
     };
     let network = match choice {
         Choice::In(network) => network,
@@ -130,12 +140,29 @@ pub(super) fn open_folder(
     let mut store = DiskStore::open_locked(lock, &config)?;
     let (identity, former) = match kept {
         Some(identity) => (identity, None),
-        None => renew_identity(folder, &mut store, settings.identity.as_ref())?,
+        None => renew_identity(folder, &mut store, given.as_ref())?,
     };
     let remembered = folder.contacts();
     let blobs = Some(Files::open(folder.path(), settings.store.cache_bytes)?);
     let store = Store::Disk(Box::new(store));
     Ok(Kept { identity, former, network, credentials, remembered, store, blobs })
+}
+
+/// The identity for a folder that needs one: the given one, or, in an `open` network, one that solves its
+/// static puzzle.
+fn fitting_identity(
+    folder: &DataFolder,
+    choice: &Choice,
+    settings: &Settings,
+    search: &SearchHandle,
+) -> Result<Option<Identity>, StartError> {
+    let needs_one = settings.new_identity || !folder.has_identity();
+    match (&settings.identity, choice) {
+        (None, Choice::In(NetworkInfo { difficulty: Some(difficulty), id, .. })) if needs_one => {
+            search.identity(id, *difficulty).map(Some)
+        }
+        (given, _) => Ok(given.clone()),
+    }
 }
 
 /// Replaces the identity of the folder. Own records are removed first: if this is interrupted, the old
@@ -186,6 +213,7 @@ fn choose_network(
     let requested = Requested {
         name: wanted.name.as_deref(),
         admission: wanted.admission,
+        difficulty: wanted.difficulty,
         ticket: wanted.ticket.as_ref(),
         authority: wanted.authority,
         has_entry_points: !settings.entry_points.is_empty(),
