@@ -270,6 +270,10 @@ codes! {
     "store.room": "raise [store] disk_bytes, or let more nodes join";
         "potluck up --print-config | grep disk_bytes";
         "The store comes close to the limit that its configuration sets.";
+    "store.stamps": "make room or raise [store] disk_bytes, if this does not end by itself";
+        "curl -s http://127.0.0.1:8080/metrics | grep potluck_kv_stamps";
+        "Strangers store so much at this node of an open network, or its store has so little room, that each of \
+         their stores needs a proof of work. Honest nodes make one by themselves, in milliseconds.";
     "store.stopped": "look after the disk, then restart the node";
         "potluck verify DIR";
         "The store met an error of the disk and stopped, so that nothing wrong is acknowledged.";

@@ -32,6 +32,7 @@ pub mod rate;
 pub mod rng;
 pub mod round_trip;
 pub mod signature_memo;
+pub mod stamp;
 pub mod statistics;
 pub mod time;
 pub mod token_bucket;

@@ -13,6 +13,7 @@ mod inbound;
 mod lag;
 mod saver;
 mod stats;
+mod strangers;
 mod tasks;
 mod timer;
 
@@ -42,6 +43,7 @@ use crate::watches::{PendingWatch, Watchers};
 use inbound::Inbound;
 use lag::LagGauge;
 use saver::Saver;
+use strangers::Strangers;
 use tasks::Tasks;
 use timer::Timer;
 
@@ -121,6 +123,7 @@ pub(crate) struct Drive {
     /// Inputs since the last yield to other tasks.
     work: usize,
     stats: DriveStats,
+    strangers: Strangers,
 }
 
 impl Drive {
@@ -152,6 +155,7 @@ impl Drive {
             stuck: false,
             work: 0,
             stats: DriveStats::default(),
+            strangers: Strangers::default(),
         };
         drive.tell_time();
         drive.look_at_interfaces();
@@ -197,6 +201,13 @@ impl Drive {
                 () = self.topics.dropped(), if open => self.sweep_topics(),
                 () = self.watchers.dropped(), if open => self.sweep_watchers(),
                 _ = tick.tick(), if open => self.on_tick(),
+                // Ready only when nothing else is.
+                () = tokio::task::yield_now(), if open && self.strangers.len() > 0 => {
+                    self.take_strangers();
+                }
+            }
+            if self.strangers.turn() && open {
+                self.take_strangers();
             }
             if self.stuck {
                 break;
@@ -356,8 +367,20 @@ impl Drive {
         self.stats.datagrams += 1;
         let now = self.clock.now();
         self.socket.note(datagram);
+        if !self.node.is_from_peer(datagram.from, datagram.bytes) {
+            self.strangers.defer(datagram.from, datagram.bytes);
+            return;
+        }
         self.node.handle_datagram(now, datagram.from, datagram.bytes);
         self.carry_out();
+    }
+
+    /// Handles datagrams of strangers, a few.
+    fn take_strangers(&mut self) {
+        for (from, bytes) in self.strangers.portion() {
+            self.node.handle_datagram(self.clock.now(), from, &bytes);
+            self.carry_out();
+        }
     }
 
     fn on_request(&mut self, request: Request) {
@@ -437,6 +460,9 @@ impl Drive {
                 calls_refused: self.tasks.calls_refused(),
                 inbound_active: self.inbound.len(),
                 inbound_refused: self.inbound.refused(),
+                strangers_waiting: self.strangers.len(),
+                strangers_deferred: self.strangers.deferred(),
+                strangers_dropped: self.strangers.dropped(),
                 storage_kept_back: self.disk.kept_back(),
                 subscriptions: topics.subscriptions,
                 messages_delivered: topics.delivered,

@@ -20,6 +20,7 @@ use crate::event::{AskId, Delivery, ForeignWrite, LookupId, Output, ServeId};
 use crate::membership::Membership;
 use crate::placement::CloseGroup;
 use crate::renewal::is_rewrite;
+use crate::stamps::Stamps;
 use crate::stats::Stats;
 use crate::surplus::SurplusAsk;
 use crate::survey::{Keep, Question};
@@ -198,6 +199,8 @@ pub(crate) struct LocalRecords {
     pub(crate) teams: TeamLists,
     /// Writers that signed two envelopes with one dot.
     pub(crate) equivocations: Equivocations,
+    /// Work stamps on stores of strangers.
+    pub(crate) stamps: Stamps,
 }
 
 /// A replica merge under way.

@@ -179,6 +179,7 @@ impl Kv {
             certificates: self.core.membership.len(),
             comparisons_active: self.difference.active(),
             changes_remembered: self.core.local.feed.len(),
+            stamps_needed: usize::from(self.core.local.stamps.were_needed()),
             ..self.core.stats
         }
     }
@@ -593,7 +594,10 @@ impl Machine for Kv {
             Input::PeerUp(peer) => self.watches.on_peer_up(&mut self.core, now, &peer),
             Input::PeerDown(id) => self.watches.on_peer_down(&mut self.core, now, id),
             Input::Members(members) => self.core.members = members,
-            Input::WallClock { now: wall, offset } => self.core.set_wall(now, wall, offset),
+            Input::WallClock { now: wall, offset } => {
+                self.core.set_wall(now, wall, offset);
+                self.core.local.stamps.look(now);
+            }
             Input::Authority(authority) => {
                 self.core.membership.require(authority);
                 self.core.scan_certificates(None);

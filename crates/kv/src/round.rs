@@ -13,6 +13,7 @@ use crate::command::{CommandError, CommandId, Reply, Written};
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::event::{Delivery, ForeignWrite};
 use crate::renewal::is_rewrite;
+use crate::stamps;
 use crate::storage;
 
 /// Shortest and longest time after which a farther node is asked in place of replicas that have not
@@ -59,7 +60,7 @@ pub(crate) struct Round {
     /// The nodes that were asked.
     asked: Vec<Peer>,
     acks: Vec<NodeId>,
-    /// Nodes that were sent the writer's certificate.
+    /// Nodes that were sent the writer's certificate, or a work stamp.
     certified: Vec<NodeId>,
     refusals: Refusals,
     answered: bool,
@@ -214,6 +215,22 @@ impl Round {
         true
     }
 
+    /// Sends the envelope again with a work stamp, to a node that demands one. Once a node; not if this node
+    /// made many a moment ago. Returns whether it was sent.
+    fn stamp(&mut self, core: &mut Core, now: Instant, to: NodeId) -> bool {
+        let Some(peer) = self.asked.iter().find(|peer| peer.id == to).copied() else {
+            return false;
+        };
+        // There are no certificates where there are stamps, so one list serves for both.
+        if self.certified.contains(&to) {
+            return false;
+        }
+        let Some(stamp) = stamps::make(core, now, to, &self.envelope) else { return false };
+        self.certified.push(to);
+        self.send(core, peer, vec![stamp]);
+        true
+    }
+
     /// Takes the result of the merge into this node's own replica.
     pub(crate) fn on_replica_merged(&mut self, core: &mut Core, reply: &StorageReply) -> Progress {
         self.on_outcome(core, core.me.id, storage::outcome(reply))
@@ -235,6 +252,11 @@ impl Round {
                 Some(outcome) => self.on_outcome(core, from, *outcome),
                 None => self.on_refusal(core, None),
             },
+            Some(Response::Refused { reason: Refusal::StampNeeded, .. })
+                if self.stamp(core, now, from) =>
+            {
+                Progress::Waiting
+            }
             Some(Response::Refused { reason, .. }) => self.on_refusal(core, Some(*reason)),
             Some(_) | None => self.on_refusal(core, None),
         }
@@ -391,6 +413,7 @@ const fn is_for_good(reason: Refusal) -> bool {
             | Refusal::NotMember
             | Refusal::CertificateNeeded
             | Refusal::NoCommons
+            | Refusal::StampNeeded
     )
 }
 
@@ -412,5 +435,6 @@ const fn is_of_the_node(reason: Refusal) -> bool {
             | Refusal::NotServing
             | Refusal::NotResponsible
             | Refusal::Unproven
+            | Refusal::StampNeeded
     )
 }

@@ -70,6 +70,16 @@ potluck_base::statistics! {
         counter answers_bad: u64,
         /// Requests of others refused as busy.
         counter requests_busy: u64,
+        /// Whether stores of strangers need a work stamp now: 1 if so.
+        gauge stamps_needed: usize,
+        /// Stores of strangers refused for lack of a work stamp.
+        counter stamps_demanded: u64,
+        /// Work stamps of others that were checked.
+        counter stamps_checked: u64,
+        /// Of these, those that do not hold.
+        counter stamps_refused: u64,
+        /// Work stamps made because others demanded them.
+        counter stamps_made: u64,
         /// Stale replicas that a read brought up to date.
         counter read_repairs: u64,
         /// Store requests to a farther node because a closer one was slow.

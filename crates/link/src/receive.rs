@@ -69,6 +69,18 @@ impl Link {
         }
     }
 
+    /// Whether a datagram claims to be of a peer whose address is proven, in the life that we know it in, or
+    /// that was asked there. Costs no cryptography, and proves nothing: the shell handles such datagrams
+    /// before others.
+    #[must_use]
+    pub fn is_from_peer(&self, from: SocketAddr, bytes: &[u8]) -> bool {
+        let from = canonical(from);
+        let Ok(Frame::Sealed(sealed)) = parse(bytes, &self.tag) else { return false };
+        let session = self.sessions.peek(&sealed.sender);
+        session.is_some_and(|session| session.is_proven(from, sealed.serial))
+            || self.requests.expects(&sealed.sender, from)
+    }
+
     fn on_hello(&mut self, now: Instant, from: SocketAddr, nonce: &[u8; 16]) {
         if !self.strangers.admit(now, from) {
             self.stats.dropped_stranger_rate += 1;

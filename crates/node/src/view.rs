@@ -62,6 +62,8 @@ pub struct StatusView {
     pub last_resort: LastResort,
     /// Why the others do not hear this node any more, as far as it knows.
     pub own_trouble: Option<OwnTrouble>,
+    /// Whether stores of strangers need a work stamp now, in an `open` network.
+    pub stamps_needed: bool,
     /// Whether it is leaving.
     pub leaving: bool,
     /// Own records that end within seven days and are not renewed.

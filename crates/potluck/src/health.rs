@@ -82,6 +82,8 @@ pub struct Facts {
     pub invite: bool,
     /// Why the others do not hear this node any more, as far as it knows.
     pub own_trouble: Option<OwnTrouble>,
+    /// Whether strangers need a work stamp to store here now.
+    pub stamps_needed: bool,
     /// What keeps the node from a new certificate, in a sentence.
     pub renewal_trouble: Option<String>,
     /// Of the records.
@@ -165,6 +167,15 @@ pub fn judge(facts: &Facts) -> Verdict {
     let mut reasons: Vec<Reason> = all.into_iter().flatten().collect();
     if let Some(trouble) = &facts.renewal_trouble {
         reasons.push(degraded("member.renewal", trouble.clone()));
+    }
+    if facts.stamps_needed {
+        reasons.push(degraded(
+            "store.stamps",
+            "strangers store so much here, or the store has so little room, that each of their stores needs a \
+             work stamp: nothing is to be done, it ends half a minute after the flood; if it stays, make room \
+             or raise [store] disk_bytes"
+                .to_owned(),
+        ));
     }
     if facts.leaving {
         reasons.push(degraded("node.leaving", "this node is leaving the network".to_owned()));

@@ -277,6 +277,7 @@ impl Node {
             fallback_answered: view.last_resort.points.iter().filter(|it| it.answered).count(),
             invite: membership.is_some(),
             own_trouble: view.own_trouble,
+            stamps_needed: view.stamps_needed,
             renewal_trouble: membership.and_then(Membership::trouble),
             store: match &store.stopped {
                 Some(why) => StoreState::Stopped(why.clone()),

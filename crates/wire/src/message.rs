@@ -496,6 +496,10 @@ pub enum Refusal {
     #[n(23)]
     #[error("no records in commons here")]
     NoCommons,
+    /// The refuser demands a work stamp of strangers that store; send it along.
+    #[n(24)]
+    #[error("a work stamp is needed")]
+    StampNeeded,
 }
 
 type Wrong = minicbor::decode::Error;

@@ -63,6 +63,32 @@ impl PuzzleProof {
     }
 }
 
+/// A work stamp of a store: see [`potluck_base::stamp`]. It stands among the certificates of a store request,
+/// which an `open` network has no other use for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkStamp {
+    /// The hour that it was made for.
+    pub hour: u64,
+    /// The number that was found.
+    pub number: u64,
+}
+
+impl WorkStamp {
+    /// The bytes to send.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        // The same two numbers, so the same form.
+        PuzzleProof { epoch: PuzzleEpoch(self.hour), solution: self.number }.encode()
+    }
+
+    /// Reads sent bytes; `None` if they are no stamp, or over the limit of [`PUZZLE_PROOF_BYTES_MAX`].
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let PuzzleProof { epoch, solution } = PuzzleProof::decode(bytes)?;
+        Some(Self { hour: epoch.0, number: solution })
+    }
+}
+
 /// What every invitation begins with.
 pub const OPEN_SCHEME: &str = "potluck-open:";
 /// Longest invitation, in characters: more than the longest one needs.
@@ -205,6 +231,14 @@ mod tests {
             let _ = PuzzleProof::decode(&bytes);
             let _ = format!("{OPEN_SCHEME}{}", BASE32_NOPAD.encode(&bytes)).parse::<OpenInvitation>();
         }
+    }
+
+    #[test]
+    fn a_stamp_survives_its_bytes() {
+        let stamp = WorkStamp { hour: 498_000, number: 16_000 };
+        assert_eq!(WorkStamp::decode(&stamp.encode()), Some(stamp));
+        assert_eq!(WorkStamp::decode(&[0; PUZZLE_PROOF_BYTES_MAX + 1]), None);
+        assert_eq!(&stamp.encode()[..], [0xa2, 0, 0x1a, 0, 7, 0x99, 0x50, 1, 0x19, 0x3e, 0x80]);
     }
 
     #[test]

@@ -26,6 +26,12 @@ potluck_base::statistics! {
         gauge inbound_active: usize,
         /// Calls of peers that there was no room for.
         counter inbound_refused: u64,
+        /// Datagrams of strangers that wait until those of peers are handled.
+        gauge strangers_waiting: usize,
+        /// Datagrams of strangers that waited.
+        counter strangers_deferred: u64,
+        /// Datagrams of strangers that there was no room for.
+        counter strangers_dropped: u64,
         /// Storage operations that the disk has no room for now.
         gauge storage_kept_back: usize,
         /// Subscriptions of topics.

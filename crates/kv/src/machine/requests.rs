@@ -7,10 +7,11 @@ use super::Kv;
 use crate::command::{CommandError, Reply};
 use crate::event::{PeerRequest, ServeId};
 use crate::put::Work;
+use crate::stamps::{self, Stamped};
 use crate::watch_holder::LeaseAsk;
 
 impl Kv {
-    pub(super) fn on_peer_request(&mut self, now: Instant, serve: ServeId, asked: PeerRequest) {
+    pub(super) fn on_peer_request(&mut self, now: Instant, serve: ServeId, mut asked: PeerRequest) {
         if self.leave_by.is_some() {
             let writes = matches!(
                 asked.request,
@@ -40,6 +41,13 @@ impl Kv {
             && asked.proven
         {
             return self.on_apply(now, serve, asked.from.id, apply);
+        }
+        match stamps::judge(&mut self.core, now, &mut asked) {
+            Stamped::Good => {}
+            Stamped::Missing | Stamped::Wrong => {
+                self.core.respond(serve, Response::refused(Refusal::StampNeeded));
+                return;
+            }
         }
         if let Some(asked) = self.checks.take(&mut self.core, now, serve, asked) {
             self.serves.start(&mut self.core, now, serve, asked);

@@ -11,6 +11,9 @@ use crate::survey::SurveyEvent;
 
 impl Kv {
     pub(super) fn on_stored(&mut self, now: Instant, id: OpId, reply: StorageReply) {
+        if matches!(reply, StorageReply::Failed(StorageFailure::Full | StorageFailure::Quota)) {
+            self.core.local.stamps.press(now);
+        }
         self.on_replica(now, id, &reply);
         let Some(purpose) = self.core.take_op(id) else { return };
         match purpose {

@@ -5,6 +5,8 @@
 //! **Invariant:** an enrolment that was passed to the shell is answered once; enrolments, introductions
 //! and renewals under way are bounded.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, Machine as _, PublicKey, PuzzleEpoch, UnixMillis};
 use potluck_gossip::{TopicsInput, members};
@@ -65,6 +67,13 @@ impl Node {
     pub fn with_puzzle_gate(mut self, gate: PuzzleGate) -> Self {
         self.link.set_puzzle_gate(gate);
         self
+    }
+
+    /// Whether a datagram claims to be of a peer that this node knows there; see
+    /// [`Link::is_from_peer`](potluck_link::Link::is_from_peer).
+    #[must_use]
+    pub fn is_from_peer(&self, from: SocketAddr, bytes: &[u8]) -> bool {
+        self.link.is_from_peer(from, bytes)
     }
 
     /// In an `open` network: the epoch of the own solution.

@@ -194,6 +194,7 @@ impl Node {
             entry_points: self.dht.entry_points(),
             last_resort: self.dht.last_resort(),
             own_trouble: self.link.own_trouble(),
+            stamps_needed: records.stamps_needed > 0,
             leaving: self.leaving.is_some(),
             records_expiring_7d: records.expiring_7d,
             renewals_late: records.renewals_late,

@@ -87,6 +87,10 @@ fn the_last_resort_is_told_where_it_is_used_and_what_it_has_brought() {
 
 #[test]
 fn who_is_put_out_is_told_so_and_not_to_try_again() {
+    let flooded = Facts { stamps_needed: true, ..well() };
+    assert_eq!(said(&flooded), (Health::Degraded, vec!["store.stamps"]));
+    let unsolved = Facts { own_trouble: Some(OwnTrouble::Unsolved), ..well() };
+    assert_eq!(said(&unsolved), (Health::Offline, vec!["member.unsolved"]));
     let out = Facts { own_trouble: Some(OwnTrouble::Revoked), ..well() };
     assert_eq!(said(&out), (Health::Offline, vec!["member.revoked"]));
     let silent = Facts { peers: 0, invite: true, ..out };

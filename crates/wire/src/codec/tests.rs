@@ -572,5 +572,6 @@ fn the_bytes_of_each_response_about_files_are_frozen() {
         (Response::refused(Refusal::NotWriter), "0282058115".to_owned()),
         (Response::refused(Refusal::CertificateNeeded), "0282058116".to_owned()),
         (Response::refused(Refusal::NoCommons), "0282058117".to_owned()),
+        (Response::refused(Refusal::StampNeeded), "028205811818".to_owned()),
     ]);
 }
