@@ -39,7 +39,7 @@ pub(crate) fn samples() -> Vec<String> {
     let key = Identity::from_seed([7; 32]);
     let contact = Contact::new(key.public_key(), ([10, 0, 0, 7], 7).into());
     vec![
-        network::encode(&NetworkInfo::new("home".to_owned(), Admission::Lab)),
+        network::encode(&NetworkInfo::lab("home".to_owned())),
         network::encode(&NetworkInfo::invite("home".to_owned(), key.public_key())),
         identity::encode(&key),
         authority::encode("home", &key),

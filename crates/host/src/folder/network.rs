@@ -56,7 +56,7 @@ pub(crate) struct Requested<'a> {
 
 impl NetworkInfo {
     /// The `lab` network of this name.
-    fn lab(name: String) -> Self {
+    pub(super) fn lab(name: String) -> Self {
         let id = NetworkId::new(&name, Admission::Lab, None);
         Self { name, admission: Admission::Lab, authority: None, difficulty: None, id }
     }
