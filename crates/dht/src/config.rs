@@ -41,6 +41,9 @@ pub struct Config {
     pub write_paths: usize,
     /// Disjoint paths of a lookup that repeats another, because a read found nothing or answers disagreed.
     pub doubt_paths: usize,
+    /// Whether writes and doubted lookups ask for the second part of answers when some of the closest nodes
+    /// failed, which finds those that the first part had no room for.
+    pub second_parts: bool,
     /// Requests that one lookup may send. It bounds the cost of a lookup and its use for attacks.
     pub lookup_requests_max: usize,
     /// Time after which a lookup ends with the answers so far.
@@ -81,6 +84,7 @@ impl Default for Config {
             read_paths: 2,
             write_paths: 4,
             doubt_paths: 8,
+            second_parts: true,
             lookup_requests_max: 96,
             lookup_deadline: Duration::from_secs(5),
             lookups_max: 256,

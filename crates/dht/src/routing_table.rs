@@ -135,9 +135,16 @@ impl RoutingTable {
         self.diversity.has_room(ip, all, TABLE) && self.diversity.has_room(ip, bucket, BUCKET)
     }
 
-    /// Contacts that share at least `bits` leading bits with the owner.
-    pub(crate) fn crowd(&self, bits: u32) -> usize {
-        self.entries.keys().filter(|id| self.distance_to(id).leading_zeros() >= bits).count()
+    /// For each number of leading bits up to `most`, the contacts that share at least as many with the owner.
+    pub(crate) fn crowds(&self, most: u32) -> Vec<usize> {
+        let mut crowds = vec![0; most as usize + 1];
+        for id in self.entries.keys() {
+            crowds[self.distance_to(id).leading_zeros().min(most) as usize] += 1;
+        }
+        for bits in (1..crowds.len()).rev() {
+            crowds[bits - 1] += crowds[bits];
+        }
+        crowds
     }
 
     /// Whether the close group is full, so that the size of the network can be estimated.

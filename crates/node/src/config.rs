@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use potluck_base::Diversity;
 use potluck_gossip::members::ModeChoice;
 
 /// The parameters of all parts.
@@ -43,11 +44,12 @@ pub enum ConfigError {
 pub const OPEN_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Config {
-    /// The same for an `open` network: no records in `commons`, no life over [`OPEN_LIFE_MAX`], and no full
-    /// list of members, which strangers could fill.
+    /// The same for an `open` network: no records in `commons`, no life over [`OPEN_LIFE_MAX`], no full list of
+    /// members, which strangers could fill, and few places a subnet.
     #[must_use]
     pub fn for_open(mut self) -> Self {
         self.kv.commons = false;
+        self.dht.diversity = Diversity::Subnets;
         self.kv.life_max = self.kv.life_max.min(OPEN_LIFE_MAX);
         self.kv.life_default = self.kv.life_default.min(OPEN_LIFE_MAX);
         if self.members.mode == ModeChoice::Auto {

@@ -8,10 +8,12 @@ use std::time::Instant;
 use potluck_base::Defences;
 use potluck_sim::{Params, ScenarioError, scenarios};
 
-const HELP: &str = "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partitions P] [--prepared] [--log]\n\
+const HELP: &str =
+    "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partitions P] [--prepared] [--log]\n\
      \x20   [--without DEFENCE]: member_writers, store_only_near, pull_budget, quorum_claims,\n\
      \x20   priced_peers, checked_announcements, capped_contacts, computed_frames,\n\
-     \x20   paced_sources, member_publishers, or all\n\n";
+     \x20   paced_sources, member_publishers, disjoint_paths, subnet_limits, deep_buckets,
+     \x20   or all\n\n";
 
 struct Asked {
     scenario: String,
@@ -53,6 +55,9 @@ fn switch_off(defences: &mut Defences, name: &str) -> Option<()> {
         "computed_frames" => &mut defences.computed_frames,
         "paced_sources" => &mut defences.paced_sources,
         "member_publishers" => &mut defences.member_publishers,
+        "disjoint_paths" => &mut defences.disjoint_paths,
+        "subnet_limits" => &mut defences.subnet_limits,
+        "deep_buckets" => &mut defences.deep_buckets,
         "all" => {
             *defences = Defences::NONE;
             return Some(());

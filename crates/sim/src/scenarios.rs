@@ -34,6 +34,7 @@ mod pauses;
 mod publications;
 mod read_storm;
 mod repair;
+mod routes;
 mod search;
 mod settings;
 mod sick_disks;
@@ -114,6 +115,12 @@ pub const ALL: &[Scenario] = &[
     insiders::DRIP,
     insiders::WRONG_SIZE,
     insiders::BAD_COMPANY,
+    routes::ROUTES_POISONED_20,
+    routes::ROUTES_POISONED_30,
+    routes::ROUTES_HIDDEN,
+    routes::ROUTES_GROUND,
+    routes::ROUTES_JOINER,
+    routes::ROUTES_DEAD,
     canary::CANARY,
 ];
 

@@ -48,6 +48,13 @@ impl NodeIndex {
         let [_, high, middle, low] = (self.0 / 250 * 256 + self.0 % 250 + 1).to_be_bytes();
         (Ipv4Addr::new(10, high, middle, low), PORT).into()
     }
+
+    /// The address it gets where subnets count: 20.x.y.z and following, a /16 of its own for 20,000 nodes.
+    pub(crate) fn scattered_address(self) -> SocketAddr {
+        let (first, rest) = (self.0 % 100, self.0 / 100);
+        let (second, third) = ((rest % 200) as u8, (rest / 200) as u8);
+        (Ipv4Addr::new(20 + first as u8, second, third, 1), PORT).into()
+    }
 }
 
 impl fmt::Debug for NodeIndex {

@@ -67,6 +67,21 @@ const CASES: &[Case] = &[
         without: Defences { paced_sources: false, ..ALL },
         fails: &["the whole file arrives", "it arrives within 15 s"],
     },
+    Case {
+        scenario: "routes-hidden",
+        without: Defences { disjoint_paths: false, ..ALL },
+        fails: &["lookups find all honest nodes next to the keys"],
+    },
+    Case {
+        scenario: "routes-joiner",
+        without: Defences { subnet_limits: false, ..ALL },
+        fails: &["one subnet has few places in the victim's table"],
+    },
+    Case {
+        scenario: "routes-ground",
+        without: Defences { deep_buckets: false, ..ALL },
+        fails: &["few ground ids are in the victim's table"],
+    },
 ];
 
 /// The names of the checks that failed.

@@ -167,10 +167,10 @@ impl Dht {
             return true;
         }
         let shared = self.me.id.distance(&Key::from(peer.id)).leading_zeros();
-        let crowd = self.table.crowd(shared);
+        let crowds = self.table.crowds(shared);
         let nodes = self.table.network_size_estimate();
-        let near = Near { shared, crowd, nodes };
-        let plausible = self.validator.is_plausible_distance(now, &peer.id, near);
+        let near = Near { shared, crowds, nodes };
+        let plausible = self.validator.is_plausible_distance(now, &peer.id, &near);
         self.stats.updates_refused_distance += u64::from(!plausible);
         plausible
     }

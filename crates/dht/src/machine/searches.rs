@@ -53,7 +53,7 @@ impl Dht {
             goal: asked.goal.max(1),
             alpha: self.config.alpha,
             paths,
-            second_parts: asked.doubt || asked.want == Want::Heads,
+            second_parts: self.config.second_parts && (asked.doubt || asked.want == Want::Heads),
             diversity: diversity(&self.config),
             requests_max: self.config.lookup_requests_max + more,
             abandon_after: (!asked.waits).then_some(abandon_after(asked.want)),

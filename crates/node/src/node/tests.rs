@@ -4,6 +4,7 @@ mod addresses;
 mod files;
 mod kinds;
 mod prices;
+mod second_part;
 mod table;
 mod teams;
 

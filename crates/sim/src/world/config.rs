@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_base::{Defences, Difficulty};
+use potluck_base::{Defences, Difficulty, Diversity};
 
 use crate::calls::CallConfig;
 use crate::disk::DiskConfig;
@@ -100,6 +100,14 @@ impl WorldConfig {
         assert!(few, "{difficulty} takes too long in a simulation");
         self.node = self.node.for_open();
         self.open = Some(difficulty);
+        self
+    }
+
+    /// With few places a subnet, as in an `open` network, and each node in a /16 of its own. There are no
+    /// puzzles, so that any node may join.
+    #[must_use]
+    pub const fn diverse(mut self) -> Self {
+        self.node.dht.diversity = Diversity::Subnets;
         self
     }
 

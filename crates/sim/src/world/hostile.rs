@@ -161,10 +161,33 @@ impl World {
         identity: Identity,
         ticket: Option<potluck_base::PublicKey>,
     ) -> HostileIndex {
-        let number = self.shards[0].hostiles.len();
-        let number = u16::try_from(number).expect("fewer hostiles than addresses");
-        let [high, low] = number.to_be_bytes();
+        let [high, low] = self.next_hostile().to_be_bytes();
         let address = SocketAddr::from((Ipv4Addr::new(198, 19, high, low), 4_000));
+        self.hostile_at(identity, ticket, address)
+    }
+
+    /// The same at an address that shares its /16 with no other, 150.x.y.z and following.
+    ///
+    /// # Panics
+    /// If there are 65,536 of them.
+    pub fn hostile_everywhere(&mut self, identity: Identity) -> HostileIndex {
+        let [high, low] = self.next_hostile().to_be_bytes();
+        let address = SocketAddr::from((Ipv4Addr::new(150 + high % 40, low, 1, 1), 4_000));
+        self.hostile_at(identity, None, address)
+    }
+
+    fn next_hostile(&self) -> u16 {
+        let number = self.shards[0].hostiles.len();
+        u16::try_from(number).expect("fewer hostiles than addresses")
+    }
+
+    fn hostile_at(
+        &mut self,
+        identity: Identity,
+        ticket: Option<potluck_base::PublicKey>,
+        address: SocketAddr,
+    ) -> HostileIndex {
+        let number = self.next_hostile();
         let config =
             LinkConfig { requests_max: 65_536, outputs_max: 65_536, ..self.config().node.link };
         let rng = self.hostile_rng.fork("link");
@@ -513,8 +536,8 @@ impl Local<'_> {
     ) {
         let now = self.shard.now;
         let contact = self.shard.nodes[node].peer.contact;
-        let [high, low] = (index.0 as u16).to_be_bytes();
-        let to = SocketAddr::from((Ipv4Addr::new(198, 19, high, low), 4_000));
+        let to = self.shared.hostiles.iter().find(|(_, other)| **other == index);
+        let to = to.map_or(contact.address, |(address, _)| *address);
         let rtt = self.hostile_rtt(contact.address, to);
         self.shard.nodes[node].place.traffic.call_bytes_out += bytes.len() as u64;
         let when = self.shard.caused(node, now + held + rtt / 2 + carried(bytes.len()));

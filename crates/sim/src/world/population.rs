@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, Rng};
+use potluck_base::{Contact, Diversity, Instant, Rng};
 use potluck_dht::EntryPoint;
 use potluck_node::{Command, CommandId, Input, Node, Start};
 
@@ -87,7 +87,11 @@ impl World {
         let index = NodeIndex::new(number);
         let (network, open) = (*self.network_id(), self.config().open);
         let identity = open::identity(&network, open, solves, &mut self.rng);
-        let contact = Contact::new(identity.public_key(), index.address());
+        let address = match self.config().node.dht.diversity {
+            Diversity::Free => index.address(),
+            Diversity::Subnets => index.scattered_address(),
+        };
+        let contact = Contact::new(identity.public_key(), address);
         let skew = self.config().clock_skew.as_millis() as i64;
         let clock_off_ms = self.rng.below(2 * skew as u64 + 1) as i64 - skew;
         let mut disk = Disk::new(self.config().disk.clone(), self.disk_draws(index));
