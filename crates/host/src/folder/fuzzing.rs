@@ -1,6 +1,6 @@
 //! The private readers of a data folder's files, for [`crate::fuzzing`].
 
-use potluck_base::{Admission, Contact, Identity};
+use potluck_base::{Contact, Identity};
 
 use super::{NetworkInfo, authority, identity, network, peers};
 use crate::fuzzing::Say;
