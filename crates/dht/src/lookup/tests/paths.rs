@@ -34,7 +34,7 @@ impl Network {
             .into_iter()
             .filter(|peer| {
                 let near = peer.id.distance(&Key::from(asked.id)).leading_zeros() >= 4;
-                near || (peer.id.as_bytes()[9] ^ asked.id.as_bytes()[9]) % 3 == 0
+                near || (peer.id.as_bytes()[9] ^ asked.id.as_bytes()[9]).is_multiple_of(3)
             })
             .collect();
         closest(&known, target, 16)

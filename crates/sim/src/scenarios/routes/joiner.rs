@@ -14,8 +14,8 @@ use crate::world::{HostileIndex, World};
 pub(in crate::scenarios) const ROUTES_JOINER: Scenario = Scenario {
     name: "routes-joiner",
     about: "a victim joins while half of those it meets collude; it gets honest links and lookups",
-    nodes: 80,
-    nodes_min: 60,
+    nodes: 60,
+    nodes_min: 48,
     minutes: 10,
     must_fail: false,
     play,
