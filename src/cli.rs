@@ -30,7 +30,7 @@ pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use groups::{command, parse};
 pub(crate) use kinds::{ElementsArgs, IncrArgs, MapSetArgs, MapUnsetArgs};
 pub(crate) use names::{ExportArgs, ImportArgs, LsArgs};
-pub(crate) use seen::{DoctorArgs, TopArgs};
+pub(crate) use seen::{DoctorArgs, MembersArgs, TopArgs};
 pub(crate) use service::{ManArgs, ServiceArgs, ServiceCommand, ServiceKind};
 pub(crate) use studies::{LevelsArgs, PlanArgs, ReportArgs, ScaleArgs, Study};
 pub(crate) use teams::{TeamArgs, TeamCommand, TeamMemberArgs};
@@ -181,8 +181,8 @@ pub(crate) enum Command {
     #[command(after_help = "Example: potluck peers")]
     Peers,
     /// List the members of the network, and which of them are alive
-    #[command(after_help = "Example: potluck members --json")]
-    Members,
+    #[command(after_help = "Examples: potluck members --long; potluck members --json")]
+    Members(MembersArgs),
     /// Watch this node and its network on the full screen
     #[command(after_help = seen::TOP_EXAMPLES)]
     Top(TopArgs),

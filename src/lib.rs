@@ -89,7 +89,7 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Watch(args) => commands::watch::run(global, args),
         Command::Status => commands::status::status(global),
         Command::Peers => commands::status::peers(global),
-        Command::Members => commands::members::run(global),
+        Command::Members(args) => commands::members::run(global, args),
         Command::Top(args) => commands::top::run(global, args),
         Command::Doctor(args) => commands::doctor::run(global, args),
         Command::Trace(args) => commands::trace::run(global, args),

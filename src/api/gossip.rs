@@ -19,6 +19,15 @@ pub(crate) struct Member {
     pub(crate) incarnation: u64,
     /// What its owner calls it.
     pub(crate) labels: BTreeMap<String, String>,
+    /// What it runs, as in `potluck 0.1.0`; absent while its record is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    /// The newest version of messages that it speaks; absent as `version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) protocol: Option<u8>,
+    /// The oldest version of messages that it speaks; absent as `version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) protocol_min: Option<u8>,
     /// Whether it is the node that was asked.
     #[serde(rename = "self", default)]
     pub(crate) is_self: bool,

@@ -40,6 +40,14 @@ Examples:
   potluck top
   potluck top -b > frame.txt";
 
+/// `members`.
+#[derive(Debug, Args)]
+pub(crate) struct MembersArgs {
+    /// Also show what each member runs, and the versions of messages that it speaks
+    #[arg(short, long)]
+    pub(crate) long: bool,
+}
+
 /// `top`.
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {

@@ -107,6 +107,9 @@ mod tests {
             state: state.to_owned(),
             incarnation: 1,
             labels: Default::default(),
+            version: None,
+            protocol: None,
+            protocol_min: None,
             is_self: false,
         }
     }

@@ -86,6 +86,7 @@ table! {
     "lostOwn": "Another machine runs with this identity, or the folder is an old copy. Nothing is written under it any more."; "start one of the two with potluck up --new-identity";
     "mixedKinds": "The values of one name in the backup are of several kinds. They were not imported."; "import them one by one";
     "newerSettings": "A node set the network's settings at the same time. Yours were not taken."; "look with potluck network show, and set them again";
+    "noCommons": "An open network of this kind has no space commons: all could write over each other there. Nothing was written."; "write in your own space: --space own, or in a team's";
     "noFolder": "The folder that a file should be written to does not exist, or is none. Nothing was written."; "choose another folder";
     "noNode": "No node answers at the URL. Nothing changed."; "start one with potluck up, or name one with --node URL";
     "noSpace": "The disk or the store has no room. Nothing was written."; "make room on the disk, or raise [store] disk_bytes";

@@ -224,3 +224,22 @@ pub(super) async fn import_key(
 async fn key_request(headers: &HeaderMap, content: Body) -> Result<KeyRequest, Problem> {
     json_body(headers, content, BODY_BYTES_MAX, r#"send {"path":"/absolute/path"}"#).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_admission_has_its_code() {
+        let code = |error: MembershipError| Problem::from(error).into_body().code;
+        assert_eq!(code(MembershipError::NotInvite), "notInvite");
+        assert_eq!(code(MembershipError::NotIssuer), "notIssuer");
+        assert_eq!(code(MembershipError::Terms), "badTerms");
+        assert_eq!(code(MembershipError::Own), "badMember");
+        assert_eq!(code(MembershipError::StillIn), "stillIn");
+        assert_eq!(code(MembershipError::KeyFile("no key".into())), "keyFile");
+        assert_eq!(code(MembershipError::TooManyTickets), "full");
+        assert_eq!(code(MembershipError::Randomness("none".into())), "randomness");
+        assert_eq!(code(MembershipError::NewerSettings), "newerSettings");
+    }
+}

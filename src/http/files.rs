@@ -357,3 +357,18 @@ pub(super) fn check_names(name: &str, say: &mut crate::fuzzing::Say<'_>) {
     assert!(header.to_str().is_ok_and(|text| text.is_ascii()), "{header:?}");
     upload::check(name.as_bytes(), say);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_why_a_file_does_not_come_has_its_code() {
+        let code = |error: FilesError| Problem::from(error).into_body().code;
+        assert_eq!(code(FilesError::IsFolder), "badFile");
+        assert_eq!(code(FilesError::Fetch(FetchError::Changed)), "changed");
+        assert_eq!(code(FilesError::Fetch(FetchError::Unshared)), "unshared");
+        assert_eq!(code(FilesError::Fetch(FetchError::Unreadable)), "unreadable");
+        assert_eq!(code(FilesError::Stopped), "unavailable");
+    }
+}

@@ -37,6 +37,9 @@ fn member(view: &MemberView, me: &NodeId) -> Member {
         state: view.state.as_str().to_owned(),
         incarnation: view.incarnation,
         labels: view.labels.iter().cloned().collect(),
+        version: view.software.as_ref().map(|it| it.build.clone()),
+        protocol: view.software.as_ref().map(|it| it.version_max),
+        protocol_min: view.software.as_ref().map(|it| it.version_min),
         is_self: view.peer.id == *me,
     }
 }
@@ -44,6 +47,7 @@ fn member(view: &MemberView, me: &NodeId) -> Member {
 #[cfg(test)]
 mod tests {
     use potluck::{Admission, Contact, Identity, MemberState, Mode, NetworkId};
+    use potluck_wire::Software;
     use serde_json::json;
 
     use super::*;
@@ -55,7 +59,15 @@ mod tests {
         let network = NetworkId::new("t", Admission::Lab, None);
         let peer = Contact::new(public_key, address).in_network(&network);
         let labels = vec![("rack".to_owned(), "7".to_owned())];
-        let member = MemberView { peer, state: MemberState::Suspect, incarnation: 5, labels };
+        let software =
+            Software { version_min: 2, version_max: 3, build: "potluck 0.2.0".to_owned() };
+        let member = MemberView {
+            peer,
+            state: MemberState::Suspect,
+            incarnation: 5,
+            labels,
+            software: Some(software),
+        };
         let view = MembersView { mode: Mode::Fleet, members: vec![member] };
         let expected = json!({"mode": "fleet", "members": [{
             "id": peer.id.to_string(),
@@ -63,6 +75,9 @@ mod tests {
             "state": "suspect",
             "incarnation": 5,
             "labels": {"rack": "7"},
+            "version": "potluck 0.2.0",
+            "protocol": 3,
+            "protocolMin": 2,
             "self": true,
         }]});
         assert_eq!(serde_json::to_value(shown(&view, &peer.id)).expect("JSON"), expected);

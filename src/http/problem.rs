@@ -354,6 +354,8 @@ fn no_space(detail: String) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use potluck_record::{Kind, ShareError};
 
     use super::*;
@@ -361,36 +363,62 @@ mod tests {
     #[test]
     fn each_failure_of_a_command_has_its_status_and_exit_code() {
         let cases = [
-            (CommandError::Busy, 503, 5),
-            (CommandError::TooFewAnswers { answers: 1, needed: 3 }, 503, 5),
-            (CommandError::Absent, 404, 3),
-            (CommandError::Draft(DraftError::ValueTooLarge(70_000)), 413, 2),
-            (CommandError::Draft(DraftError::TooManyValues(8)), 409, 4),
-            (CommandError::OtherKind { there: Kind::Counter, asked: Kind::Set }, 409, 4),
-            (CommandError::Operation(OperationError::NoElements), 400, 2),
-            (CommandError::Operation(OperationError::Large(20_000)), 413, 2),
-            (CommandError::Share(ShareError::ManyEntries(1025)), 403, 6),
-            (CommandError::Refused(Refusal::TooManyWriters), 403, 6),
-            (CommandError::Unknown, 503, 5),
-            (CommandError::BadContext, 400, 2),
-            (CommandError::Clock, 503, 5),
-            (CommandError::ClockAhead, 503, 5),
-            (CommandError::ClockOff(-3_600_000), 503, 5),
-            (CommandError::LostOwn, 403, 6),
-            (CommandError::PutOut, 403, 6),
-            (CommandError::NoCommons, 403, 6),
-            (CommandError::Storage(StorageFailure::Full), 507, 9),
-            (CommandError::Storage(StorageFailure::Stopped), 503, 9),
-            (CommandError::Storage(StorageFailure::Corrupt), 500, 7),
-            (CommandError::Storage(StorageFailure::Healing), 503, 5),
-            (CommandError::Storage(StorageFailure::Quota), 403, 6),
-            (CommandError::Refused(Refusal::Quota), 403, 6),
+            (CommandError::Busy, 503, 5, "busy"),
+            (CommandError::TooFewAnswers { answers: 1, needed: 3 }, 503, 5, "tooFewAnswers"),
+            (CommandError::Absent, 404, 3, "absent"),
+            (CommandError::Draft(DraftError::ValueTooLarge(70_000)), 413, 2, "tooLarge"),
+            (CommandError::Draft(DraftError::TooManyValues(8)), 409, 4, "tooManyValues"),
+            (
+                CommandError::OtherKind { there: Kind::Counter, asked: Kind::Set },
+                409,
+                4,
+                "otherKind",
+            ),
+            (CommandError::Operation(OperationError::NoElements), 400, 2, "badOperation"),
+            (CommandError::Operation(OperationError::Large(20_000)), 413, 2, "tooLarge"),
+            (CommandError::Share(ShareError::ManyEntries(1025)), 403, 6, "shareFull"),
+            (CommandError::Refused(Refusal::TooManyWriters), 403, 6, "tooManyWriters"),
+            (CommandError::Unknown, 503, 5, "unknown"),
+            (CommandError::BadContext, 400, 2, "badContext"),
+            (CommandError::Clock, 503, 5, "clock"),
+            (CommandError::ClockAhead, 503, 5, "clock"),
+            (CommandError::ClockOff(-3_600_000), 503, 5, "clock"),
+            (CommandError::LostOwn, 403, 6, "lostOwn"),
+            (CommandError::PutOut, 403, 6, "putOut"),
+            (CommandError::NoCommons, 403, 6, "noCommons"),
+            (CommandError::Storage(StorageFailure::Full), 507, 9, "noSpace"),
+            (CommandError::Storage(StorageFailure::Stopped), 503, 9, "storeStopped"),
+            (CommandError::Storage(StorageFailure::Corrupt), 500, 7, "damaged"),
+            (CommandError::Storage(StorageFailure::Healing), 503, 5, "healing"),
+            (CommandError::Storage(StorageFailure::Quota), 403, 6, "quota"),
+            (CommandError::Refused(Refusal::Quota), 403, 6, "quota"),
+            (CommandError::Refused(Refusal::NotMember), 403, 6, "notMember"),
+            (CommandError::Refused(Refusal::NotWriter), 403, 6, "notWriter"),
+            (CommandError::Refused(Refusal::Ahead), 403, 6, "refused"),
+            (CommandError::Draft(DraftError::Rule("x")), 400, 2, "rule"),
+            (CommandError::TooManyWatches, 503, 5, "tooManyWatches"),
+            (CommandError::TooLong(Duration::from_secs(86_400)), 400, 2, "tooLong"),
+            (CommandError::NotJoined, 503, 5, "notJoined"),
+            (CommandError::Leaving, 503, 5, "leaving"),
         ];
-        for (error, status, exit) in cases {
+        for (error, status, exit, code) in cases {
             let body = Problem::from(error).0;
-            assert_eq!((body.status, body.exit), (status, exit), "{}", body.detail);
-            assert!(!body.code.is_empty() && !body.detail.is_empty());
+            let told = (body.status, body.exit, &*body.code);
+            assert_eq!(told, (status, exit, code), "{}", body.detail);
+            assert_eq!(body.r#type, format!("urn:potluck:error:{code}"));
+            assert!(!body.detail.is_empty());
         }
+    }
+
+    #[test]
+    fn each_refusal_of_topics_and_searches_has_its_code() {
+        let code = |problem: Problem| problem.into_body().code;
+        assert_eq!(code(TopicRefusal::TooManyTopics.into()), "tooManyTopics");
+        assert_eq!(code(TopicRefusal::Reserved.into()), "badTopic");
+        assert_eq!(code(SearchError::Words.into()), "badSearch");
+        assert_eq!(code(potluck::Error::Stopped.into()), "stopped");
+        assert_eq!(code(Problem::unexpected()), "internal");
+        assert_eq!(code(Problem::precondition("x")), "preconditionFailed");
     }
 
     #[test]
@@ -401,6 +429,7 @@ mod tests {
             (body.acks, body.needed, body.wanted, body.members),
             (Some(1), Some(3), Some(5), Some(12))
         );
+        assert_eq!(body.code, "tooFewAcks");
     }
 
     #[test]

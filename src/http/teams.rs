@@ -148,3 +148,18 @@ pub(super) async fn remove(
     };
     Ok(json(&shown(&app, &app.node().teams().remove(team, key).await?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use potluck_record::TeamId;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_a_team_has_its_code() {
+        let team: TeamId = "ab".repeat(32).parse().expect("an id");
+        let code = |error: &TeamError| problem(error).into_body().code;
+        assert_eq!(code(&TeamError::Full(team)), "teamFull");
+        assert_eq!(code(&TeamError::Owner(team)), "teamOwner");
+    }
+}

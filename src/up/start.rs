@@ -168,4 +168,23 @@ mod tests {
         assert_eq!(kind_of(&StartError::Store(locked)).0, Exit::Failed);
         assert_eq!(kind_of(&StartError::Listen(ListenError::TooMany(5))).0, Exit::Usage);
     }
+
+    #[test]
+    fn what_keeps_a_node_from_starting_has_a_code_of_its_own() {
+        let code = |error: &StartError| kind_of(error).1;
+        let made_by = "a newer version";
+        let layout = StartError::Layout { folder: "x".into(), number: "9".into(), made_by };
+        assert_eq!(code(&layout), "layout");
+        let exposed = StartError::IdentityExposed { path: "x".into(), mode: 0o644 };
+        assert_eq!(code(&exposed), "identityExposed");
+        assert_eq!(code(&StartError::TicketVoid), "ticketVoid");
+        assert_eq!(code(&StartError::NoTicket), "ticketNeeded");
+        assert_eq!(code(&StartError::OtherTicket { name: "x".into() }), "badTicket");
+        let key = StartError::AuthorityFile { path: "x".into(), why: "it is empty" };
+        assert_eq!(code(&key), "authorityKey");
+        let locked = OpenError::Locked { folder: "x".into() };
+        assert_eq!(code(&StartError::Store(locked)), "folderInUse");
+        let gone = StartError::File { path: "x".into(), source: io::ErrorKind::NotFound.into() };
+        assert_eq!(code(&gone), "start");
+    }
 }

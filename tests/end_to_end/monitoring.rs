@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::http::{body, get_url};
+use crate::http::get_url;
 use crate::process::{Node, program, run, wait_until};
 
 fn contrib(path: &str) -> String {
@@ -68,8 +68,12 @@ fn expressions(rules: &str) -> Vec<String> {
         let Some(expression) = line.strip_prefix("expr: ") else { continue };
         let mut whole = expression.trim_start_matches(">-").to_owned();
         if whole.is_empty() {
-            let ends = |line: &str| line.starts_with('-') || line.starts_with("for:") || line.starts_with("labels:");
-            while let Some(line) = lines.next_if(|line| !line.is_empty() && !ends(line) && !line.starts_with('#')) {
+            let ends = |line: &str| {
+                line.starts_with('-') || line.starts_with("for:") || line.starts_with("labels:")
+            };
+            while let Some(line) =
+                lines.next_if(|line| !line.is_empty() && !ends(line) && !line.starts_with('#'))
+            {
                 whole.push_str(line);
                 whole.push(' ');
             }
@@ -105,7 +109,10 @@ fn scrape() -> String {
     let node = Node::start_as(&folder.path().join("data"), &mut command);
     node.good(&["put", "a", "1"]);
     node.good(&["get", "a"]);
-    let metrics = || body(get_url(&format!("{}/metrics", node.url)));
+    let metrics = || {
+        let mut answer = get_url(&format!("{}/metrics", node.url));
+        answer.body_mut().read_to_string().expect("text")
+    };
     // The survey goes on because the metrics are looked at.
     wait_until("the records were surveyed", || {
         metrics().contains("\npotluck_records_under_replicated 0")
@@ -134,7 +141,8 @@ fn what_alerts_and_dashboards_name_is_in_a_scrape() {
                 }
                 let values = known.get(&label);
                 let values = values.unwrap_or_else(|| panic!("{name} has no {label}"));
-                let is_there = value.starts_with('$') || value.split('|').all(|it| values.contains(it));
+                let is_there =
+                    value.starts_with('$') || value.split('|').all(|it| values.contains(it));
                 assert!(is_there, "{label}={value} of {name} is none of {values:?}");
             }
             seen += 1;

@@ -1,6 +1,7 @@
 //! Members as applications and people see them.
 
 use potluck_base::{BlobId, Peer, PublicKey};
+use potluck_wire::Software;
 
 /// How much of the network this node knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub struct MemberView {
     pub incarnation: u64,
     /// Its labels, given by its owner.
     pub labels: Vec<(String, String)>,
+    /// What it runs, as its record says; `None` while only its traffic is known.
+    pub software: Option<Software>,
 }
 
 /// The members this node knows, itself included, in the order of their ids.

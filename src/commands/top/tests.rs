@@ -17,6 +17,9 @@ fn member(id: &str, state: &str, name: &str) -> Member {
         state: state.into(),
         incarnation: 3,
         labels: [("host".to_owned(), name.to_owned())].into(),
+        version: None,
+        protocol: None,
+        protocol_min: None,
         is_self: id == "aa",
     }
 }

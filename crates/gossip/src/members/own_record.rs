@@ -85,6 +85,7 @@ impl OwnRecord {
             state: MemberState::Alive,
             incarnation: self.record.version.incarnation,
             labels: self.record.labels.clone(),
+            software: Some(self.record.software.clone()),
         })
     }
 

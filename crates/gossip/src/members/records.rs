@@ -43,7 +43,8 @@ pub(super) fn view_of(member: &Member) -> MemberView {
         peer: member.peer,
         state: member.state.shown(),
         incarnation: member.version.incarnation,
-        labels: record.map(|record| record.labels).unwrap_or_default(),
+        labels: record.as_ref().map(|record| record.labels.clone()).unwrap_or_default(),
+        software: record.map(|record| record.software),
     }
 }
 
