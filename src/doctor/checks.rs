@@ -64,6 +64,7 @@ pub(crate) const ALL: &[Check] = &[
     of_node(SLOW, "delay of this machine's own timers", load::lag),
     of_node(MACHINE, "members that do not answer", members::silent),
     of_node(MACHINE, "members that come and go", members::flapping),
+    of_node(MACHINE, "versions of the members", members::versions),
     of_node(MACHINE, "members that were put out", members::revoked),
     of_node(MACHINE, "clock", machine::clock),
     of_node(MACHINE, "certificate", machine::certificate),

@@ -1,5 +1,7 @@
 //! What is known when `doctor` judges. Nothing here decides anything.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::api::{CommandFigures, ReasonView, Transfer};
@@ -62,6 +64,8 @@ pub(crate) struct MemberFacts {
     pub(crate) isolated: bool,
     /// 0: this node is on time; 8: so slow that it hardly judges others.
     pub(crate) slowness: u8,
+    /// The newest versions of messages that living members speak, each with what people call them.
+    pub(crate) versions: BTreeMap<u8, Vec<String>>,
 }
 
 /// A member that does not answer.

@@ -8,6 +8,7 @@ use potluck_base::{
     Contact, Deadline, Identity, Instant, KeyError, Machine, NetworkId, PublicKey, Rng, RoundTrip,
 };
 use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
+use potluck_wire::version::in_version;
 use potluck_wire::{Purpose, Request, Response, encode_request, encode_response};
 
 use crate::admission::Door;
@@ -90,6 +91,8 @@ pub struct ReplyTo {
     pub(crate) proven: bool,
     /// Whether the asker gets our certificate along.
     pub(crate) shows: bool,
+    /// The version of the question, which the answer has too.
+    pub(crate) version: u8,
     /// Kept here, since strangers have no session.
     pub(crate) key: SealKey,
 }
@@ -250,7 +253,7 @@ impl Link {
         reply_to: &ReplyTo,
         response: &Response,
     ) -> Result<(), RespondError> {
-        let message = encode_response(response);
+        let message = in_version(encode_response(response), reply_to.version);
         if message.len() > reply_to.budget {
             self.stats.dropped_over_budget += 1;
             return Err(RespondError::TooLarge);
@@ -375,6 +378,8 @@ impl Link {
         let keys = self.keys_of(&to.public_key).expect("the key was good when the request began");
         let session = self.sessions.get_or_insert(&to.public_key, keys);
         let cookie = session.cookie(now, way);
+        let version = session.version;
+        let message = in_version(message, version);
         let probes = named && cookie.is_none() && !session.is_at(way);
         let timeout = match timeout(&session.rtt, try_index, &others) {
             timeout if more => timeout.min(RACE_PAUSE),
@@ -405,7 +410,7 @@ impl Link {
         let too_long = self.draft(cookie, inner, bytes_min).bytes() > DATAGRAM_BYTES_MAX;
         let introduces = probes || too_long;
         if introduces {
-            ping = encode_request(&Request::Ping);
+            ping = in_version(encode_request(&Request::Ping), version);
             inner.message = &ping;
             self.stats.addresses_probed += u64::from(probes);
             self.stats.introductions += u64::from(!probes);

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
+use potluck_wire::version::{after_refusal, of_message};
 use potluck_wire::{DecodeError, Purpose, Refusal, Response, decode_request, decode_response};
 
 use crate::admission::{Entry, Shown};
@@ -293,7 +294,15 @@ impl Link {
         let budget = self.budget(proven, length, shows);
         let request_id = inner.request_id;
         let from = Contact { salt: pass.and_then(|pass| pass.salt), ..from };
-        let reply_to = ReplyTo { to: from, request_id, budget, proven, shows, key: keys.seal };
+        let version = of_message(inner.message);
+        // What it asks in is what it speaks, also after it was replaced by a newer build.
+        if request.is_some()
+            && let Some(session) = self.sessions.get_mut(&from.public_key)
+        {
+            session.version = version;
+        }
+        let key = keys.seal;
+        let reply_to = ReplyTo { to: from, request_id, budget, proven, shows, version, key };
         let Some(request) = request else {
             self.stats.requests_unsupported += 1;
             // An answer that does not fit leaves the asker to its timeout.
@@ -402,10 +411,32 @@ impl Link {
             self.transmit_try(now, token);
             return;
         }
+        if self.ask_in_older_version(now, token, &from.public_key, &response) {
+            return;
+        }
         self.requests.finish(token);
         self.stats.requests_answered += 1;
         let seen_at = inner.echo.map(|echo| canonical(echo.asker));
         self.keep_promise(Output::Answered { token, from, response, rtt, seen_at });
+    }
+
+    /// Asks again in the newest version that the peer knows, if it did not know that of the question.
+    fn ask_in_older_version(
+        &mut self,
+        now: Instant,
+        token: RequestToken,
+        peer: &PublicKey,
+        response: &Response,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(peer) else { return false };
+        let Some(version) = after_refusal(session.version, response) else { return false };
+        session.version = version;
+        if !self.requests.lower(token) {
+            return false;
+        }
+        self.stats.requests_lowered += 1;
+        self.transmit_try(now, token);
+        true
     }
 
     /// The asked node answered, but it is no member. With a certificate that does not hold

@@ -53,6 +53,8 @@ pub(crate) struct Outstanding {
     tries: u8,
     /// Whether it was resent because of a cookie, which happens once.
     pub(crate) redirected: bool,
+    /// Whether it was resent in an older version, which happens once.
+    pub(crate) lowered: bool,
     /// Answers to introductions so far.
     introductions: u8,
     sent: Vec<Try>,
@@ -118,6 +120,7 @@ impl Requests {
             try_index: 0,
             tries: options.tries.clamp(1, TRIES_MAX),
             redirected: false,
+            lowered: false,
             introductions: 0,
             sent: Vec::with_capacity(1),
         };
@@ -213,6 +216,13 @@ impl Requests {
         self.entries
             .get_mut(&token)
             .is_some_and(|entry| !std::mem::replace(&mut entry.redirected, true))
+    }
+
+    /// Uses up the one resend in an older version; false if it was used before.
+    pub(crate) fn lower(&mut self, token: RequestToken) -> bool {
+        self.entries
+            .get_mut(&token)
+            .is_some_and(|entry| !std::mem::replace(&mut entry.lowered, true))
     }
 
     /// Notes that an introduction was answered; false if that happened more often than it takes.

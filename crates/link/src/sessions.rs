@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use potluck_base::{Instant, LruMap, PublicKey, Rate, RoundTrip, TokenBucket, UnixMillis};
 
+use potluck_wire::limits::VERSION;
+
 use crate::cookie::EPOCH_SECONDS;
 use crate::frame::{Cookie, Serial};
 use crate::gatekeeper::Pass;
@@ -45,6 +47,8 @@ pub(crate) struct Session {
     /// When the first of these was proven last.
     proven_at: Instant,
     credit: Option<(SocketAddr, Credit)>,
+    /// The version of messages that is spoken with it.
+    pub(crate) version: u8,
     /// The certificate it showed, where one is needed. Boxed: networks without certificates have none.
     pub(crate) pass: Option<Box<Pass>>,
     /// Which of our certificates it surely remembers.
@@ -64,6 +68,7 @@ impl Session {
             proven: [None; ADDRESSES],
             proven_at: Instant::ZERO,
             credit: None,
+            version: VERSION,
             pass: None,
             introduced: None,
             announced: None,

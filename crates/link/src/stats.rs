@@ -47,6 +47,8 @@ potluck_base::statistics! {
         counter requests_failed: u64,
         /// Requests resent at once with a cookie, since the peer wanted our address proven.
         counter requests_redirected: u64,
+        /// Requests resent at once in an older version, since the peer did not know the newest one.
+        counter requests_lowered: u64,
         /// Requests received and handed on.
         counter requests_in: u64,
         /// Requests received from addresses not proven.

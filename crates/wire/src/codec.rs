@@ -5,9 +5,10 @@ use minicbor::{Decoder, Encoder};
 
 use crate::limits::{
     CERTIFICATES_MAX, CONTACTS_MAX, ENVELOPES_MAX, LOAD_KEYS_MAX, NEIGHBOURS_MAX,
-    OFFER_ENTRIES_MAX, PREFIXES_MAX, VERSION, VERSION_MIN,
+    OFFER_ENTRIES_MAX, PASSED_ON_VERSION, PREFIXES_MAX, VERSION, VERSION_MIN,
 };
 use crate::message::{Found, Loaded, Refusal};
+use crate::version::is_spoken;
 use crate::{Load, Request, Response};
 
 /// Why bytes are no message. Nothing changed.
@@ -40,11 +41,20 @@ pub fn encode_response(response: &Response) -> Bytes {
     encode(response)
 }
 
-pub(crate) fn encode<T: minicbor::Encode<()>>(message: &T) -> Bytes {
+fn encode<T: minicbor::Encode<()>>(message: &T) -> Bytes {
+    encode_as(VERSION, message)
+}
+
+/// Something that is passed on from node to node as it is.
+pub(crate) fn encode_passed_on<T: minicbor::Encode<()>>(message: &T) -> Bytes {
+    encode_as(PASSED_ON_VERSION, message)
+}
+
+fn encode_as<T: minicbor::Encode<()>>(version: u8, message: &T) -> Bytes {
     let mut out = Vec::with_capacity(128);
     let mut encoder = Encoder::new(&mut out);
     encoder
-        .u8(VERSION)
+        .u8(version)
         .and_then(|encoder| encoder.encode(message))
         .expect("writing to memory cannot fail");
     out.into()
@@ -200,7 +210,7 @@ fn is_of_unknown_number(bytes: &[u8], known: fn(u64) -> bool) -> bool {
 fn refusal_of_another_version(bytes: &[u8]) -> Option<Response> {
     let mut d = Decoder::new(bytes);
     let version = d.u8().ok()?;
-    if version == VERSION {
+    if is_spoken(version) {
         return None;
     }
     let response: Response = d.decode().ok()?;
@@ -233,7 +243,7 @@ impl Response {
 pub(crate) fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut decoder = Decoder::new(bytes);
     let version = decoder.u8().map_err(|_| DecodeError::Malformed)?;
-    if version != VERSION {
+    if !is_spoken(version) {
         return Err(DecodeError::Version(version));
     }
     let message = decoder.decode().map_err(|_| DecodeError::Malformed)?;

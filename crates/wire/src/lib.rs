@@ -36,6 +36,7 @@ pub mod settings;
 pub mod swarm;
 pub mod topic;
 pub mod topic_message;
+pub mod version;
 pub mod watch;
 
 pub use admission::{

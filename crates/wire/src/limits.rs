@@ -1,7 +1,16 @@
 //! The limits of messages.
 
-/// The version of the message format.
+/// The newest version of the message format that this node speaks. A node speaks it with each peer until
+/// the peer says that it knows older ones only; [`crate::version`] has the rule.
+#[cfg(not(feature = "next-version"))]
 pub const VERSION: u8 = 2;
+/// Of a build of the same tree that tests upgrades: the next version, with the same messages.
+#[cfg(feature = "next-version")]
+pub const VERSION: u8 = 3;
+/// The version that stands before what is passed on or kept as it is (announcements, providers of files) and
+/// before requests for pieces of files. All nodes of a network read it, whatever versions of messages they
+/// speak.
+pub const PASSED_ON_VERSION: u8 = 2;
 /// The oldest version that this node speaks. A node tells it where it refuses a request as not
 /// supported, and in its member record.
 pub const VERSION_MIN: u8 = 2;

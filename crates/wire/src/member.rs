@@ -239,7 +239,7 @@ impl Announcement {
     /// As a message's payload.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        crate::codec::encode(self)
+        crate::codec::encode_passed_on(self)
     }
 
     /// From a message's payload.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use potluck_base::{Addresses, BlobId, Contact};
 
-use crate::codec::{DecodeError, cbor_blob, decode, encode};
+use crate::codec::{DecodeError, cbor_blob, decode, encode_passed_on};
 use crate::contact::cbor_addresses;
 use crate::limits::{FETCH_NODES_MAX, FETCH_RUNS_MAX};
 
@@ -69,7 +69,7 @@ impl FetchRequest {
     /// Its bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        encode(self)
+        encode_passed_on(self)
     }
 
     /// Reads a request.
@@ -116,7 +116,7 @@ impl Provider {
     /// Its bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        encode(self)
+        encode_passed_on(self)
     }
 
     /// Reads a provider.

@@ -44,6 +44,23 @@ pub(super) fn split(evidence: &Evidence) -> Vec<Finding> {
     })
 }
 
+pub(super) fn versions(evidence: &Evidence) -> Vec<Finding> {
+    node(evidence, |node| {
+        let versions = &node.members.versions;
+        let (newest, newer) = versions.last_key_value()?;
+        let older: Vec<&String> = versions.range(..newest).flat_map(|(_, who)| who).collect();
+        let (oldest, _) = versions.first_key_value().filter(|_| !older.is_empty())?;
+        let told: Vec<&str> = older.iter().take(NAMED).map(|who| who.as_str()).collect();
+        let seen = format!(
+            "{} of {} speak an older version of messages (from {oldest} on) than the others ({newest}): {}",
+            older.len(),
+            count((older.len() + newer.len()) as u64, "member"),
+            told.join(", ")
+        );
+        Some(Finding::new("members.versions", Severity::Warning, seen))
+    })
+}
+
 pub(super) fn silent(evidence: &Evidence) -> Vec<Finding> {
     node(evidence, |node| {
         let flapping = |who: &str| node.members.flapping.iter().any(|flap| flap.who == who);

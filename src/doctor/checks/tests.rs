@@ -195,6 +195,28 @@ fn slow_lookups_say_where_the_time_goes() {
 }
 
 #[test]
+fn an_older_version_is_told_with_the_machine_that_runs_it() {
+    let speak = |versions: &[(u8, &str)]| {
+        let mut evidence = healthy(3);
+        if let Some(node) = &mut evidence.node {
+            for (version, who) in versions {
+                node.members.versions.entry(*version).or_default().push((*who).to_owned());
+            }
+        }
+        judge(&evidence).findings
+    };
+    assert_eq!(speak(&[(2, "a"), (2, "b"), (2, "c")]), []);
+    let found = speak(&[(3, "a"), (2, "b (laptop)"), (3, "c")]);
+    assert_eq!(found[0].code, "members.versions");
+    assert!(
+        found[0].evidence.starts_with("1 of 3 members speak an older"),
+        "{}",
+        found[0].evidence
+    );
+    assert!(found[0].evidence.contains("b (laptop)"), "{}", found[0].evidence);
+}
+
+#[test]
 fn slow_reads_and_writes_are_told_once_there_are_some() {
     let times = |count, p99_ms| CommandTimes { count, p50_ms: 2.0, p99_ms };
     let code = |count, p99_ms| found(|node, _| node.lookups.commands.gets = times(count, p99_ms));

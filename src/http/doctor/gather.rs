@@ -148,7 +148,16 @@ async fn members(app: &App, stats: &NodeStats) -> MemberFacts {
         Some(Trouble { who, address, state, seconds: at.elapsed().as_secs() })
     });
     let flapping = flaps.into_iter().filter(|(_, times)| *times >= thresholds::FLAPS_MIN);
+    let mut versions: BTreeMap<u8, Vec<String>> = BTreeMap::new();
+    let living = |member: &&potluck::MemberView| member.state == MemberState::Alive;
+    for member in view.iter().flat_map(|view| &view.members).filter(living) {
+        if let Some(software) = &member.software {
+            let speakers = versions.entry(software.version_max).or_default();
+            speakers.push(called(&member.peer.id, &names));
+        }
+    }
     MemberFacts {
+        versions,
         alive: counts.alive + 1,
         suspect: counts.suspect,
         dead: counts.dead,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use noq::{ConnectionError, ReadError, ReadToEndError, WriteError};
 use potluck_base::{Contact, PublicKey};
 use potluck_wire::Purpose;
+use potluck_wire::version::{after_refused_bytes, in_version};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -81,7 +82,14 @@ impl Inner {
             return Err(CallError::Address(address));
         }
         let (sent, purpose) = (request.len(), Purpose::of_request(&request));
-        let attempts = self.attempts(peer, request);
+        let attempts = async {
+            let answer = self.attempts(peer, request.clone()).await?;
+            // The peer may not know the version yet. Calls are few, so it is asked twice each time.
+            match after_refused_bytes(&request, &answer) {
+                Some(version) => self.attempts(peer, in_version(request, version)).await,
+                None => Ok(answer),
+            }
+        };
         let answer =
             timeout(self.config.call_timeout, attempts).await.unwrap_or(Err(CallError::Timeout))?;
         self.desk.counters.sent(purpose, sent);

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use noq::RecvStream;
 use potluck_base::PublicKey;
 use potluck_wire::Purpose;
+use potluck_wire::version::{in_version, of_message};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -45,6 +46,8 @@ pub struct Responder {
     hold: Option<Hold>,
     /// One of the calls that the peer may have under way.
     turn: OwnedSemaphorePermit,
+    /// The version of the question, which the answer has too.
+    version: u8,
     desk: Arc<Desk>,
 }
 
@@ -65,7 +68,8 @@ impl Responder {
     /// [`CallError::Busy`] if too many answers wait for slow peers; the caller gets
     /// [`CallError::Reset`].
     pub fn answer(self, answer: Bytes) -> Result<(), CallError> {
-        let Self { mut stream, lease, hold, turn, desk } = self;
+        let Self { mut stream, lease, hold, turn, version, desk } = self;
+        let answer = in_version(answer, version);
         if answer.len() > MESSAGE_BYTES_MAX {
             desk.counters.answers_lost.count();
             stream.abort(StreamCode::TooLarge);
@@ -273,7 +277,8 @@ impl Inner {
             Ok(Ok((request, hold, turn))) => {
                 let Asked { answer: stream, lease, caller, .. } = asked;
                 let desk = Arc::clone(&self.desk);
-                let responder = Responder { stream, lease, hold, turn, desk };
+                let version = of_message(&request);
+                let responder = Responder { stream, lease, hold, turn, version, desk };
                 self.hand_over(IncomingCall {
                     from: caller.key,
                     address: caller.address,
