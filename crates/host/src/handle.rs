@@ -24,7 +24,7 @@ use crate::request::{HandleEnds, Observation, Observe, Request};
 use crate::socket::{PortStats, SocketBuffers};
 use crate::stopped::Stopped;
 use crate::topics::{PUBLISHES_MAX, Publishing, Subscribe, SubscribeError, Subscription};
-use crate::transport::TransportStats;
+use crate::transport::{PeerStream, ProtocolError, ProtocolHandler, Transport, TransportStats};
 use crate::watches::{Changes, WatchRequest};
 
 /// Requests queued for the drive loop; further callers wait.
@@ -81,6 +81,20 @@ pub struct FormerIdentity {
     pub kept_in: PathBuf,
 }
 
+/// A protocol that a node serves. Dropped, it is served no longer; streams that were opened go on.
+#[derive(Debug)]
+pub struct ServedProtocol {
+    transport: Transport,
+    name: String,
+    number: u64,
+}
+
+impl Drop for ServedProtocol {
+    fn drop(&mut self) {
+        self.transport.end_protocol(&self.name, self.number);
+    }
+}
+
 /// How leaving went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaveReport {
@@ -134,6 +148,7 @@ struct Shared {
     events: broadcast::Receiver<Event>,
     files: Option<Files>,
     membership: Option<Membership>,
+    transport: Transport,
     /// The last statistics of the book of tickets, for when the disk is too busy to give them.
     issued: Mutex<Option<IssuedStats>>,
     /// The last view of the store, for when it is too busy to give one.
@@ -162,6 +177,7 @@ impl Handle {
         info: NodeInfo,
         clock: Clock,
         whereabouts: Whereabouts,
+        transport: Transport,
         parts: impl FnOnce(mpsc::Sender<Request>) -> (Option<Files>, Option<Membership>),
     ) -> (Self, HandleEnds) {
         let (requests, requests_end) = mpsc::channel(REQUESTS_MAX);
@@ -184,6 +200,7 @@ impl Handle {
             events,
             files,
             membership,
+            transport,
             issued,
             store,
         };
@@ -195,6 +212,33 @@ impl Handle {
             done: done_end,
         };
         (Self { shared: Arc::new(shared) }, ends)
+    }
+
+    /// Serves a protocol of the application until the result is dropped: `handler` is given each stream that
+    /// a peer opens under that name. A handler that holds a clone of this handle keeps the node running.
+    ///
+    /// # Errors
+    /// [`ProtocolError`]: the name is none, it is served already, or there are too many.
+    pub fn serve_protocol(
+        &self,
+        name: &str,
+        handler: ProtocolHandler,
+    ) -> Result<ServedProtocol, ProtocolError> {
+        let transport = self.shared.transport.clone();
+        let number = transport.serve_protocol(name, handler)?;
+        Ok(ServedProtocol { transport, name: name.to_owned(), number })
+    }
+
+    /// Opens a stream of a protocol to `peer`.
+    ///
+    /// # Errors
+    /// [`ProtocolError`]
+    pub async fn open_protocol(
+        &self,
+        peer: &Contact,
+        name: &str,
+    ) -> Result<PeerStream, ProtocolError> {
+        self.shared.transport.open_protocol(peer, name).await
     }
 
     /// The constant facts about the node.

@@ -38,7 +38,9 @@ pub use drive::DriveStats;
 pub use error::StartError;
 pub use finding::{Finding, fallback_name};
 pub use folder::{NetworkInfo, layout, random_bytes as random_secret};
-pub use handle::{Events, FormerIdentity, Handle, HostStats, LeaveReport, NodeInfo};
+pub use handle::{
+    Events, FormerIdentity, Handle, HostStats, LeaveReport, NodeInfo, ServedProtocol,
+};
 pub use knock::{EntryReport, Knock, knock};
 pub use listening::DEFAULT_LISTEN;
 pub use membership::{InviteTerms, IssuedStats, Membership, MembershipError, TicketView};

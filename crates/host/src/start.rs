@@ -187,7 +187,7 @@ fn run(
     let told = whereabouts.clone();
     let looking = looking_around(&network, socket.local_addrs(), clock, settings)?;
     let mut puzzles = None;
-    let (handle, ends) = Handle::new(info, clock, whereabouts.clone(), |requests| {
+    let (handle, ends) = Handle::new(info, clock, whereabouts.clone(), transport.clone(), |requests| {
         lan::begin(looking, &requests);
         let membership = admitted.map(|admitted| {
             let filter = AdmissionFilter::new(requests.clone());

@@ -7,7 +7,7 @@
 //! place.
 //!
 //! On the wire a stream's first byte tells what it is: a call's request begins with its message's
-//! version, a fetch's with [`FETCH_BYTE`]. The frames of a fetch are a length (four bytes, big
+//! version, a fetch's with [`FETCH_BYTE`], a stream of an application's protocol with [`PROTOCOL_BYTE`]. The frames of a fetch are a length (four bytes, big
 //! endian) and that many bytes each; the end of the stream is the end of the fetch, a reset says why
 //! there is none.
 //!
@@ -36,6 +36,7 @@ mod packet_filter;
 mod paths;
 mod pool;
 mod port;
+mod protocol;
 mod reach;
 mod serving;
 mod stream;
@@ -62,6 +63,10 @@ pub use counters::TransportStats;
 pub use error::{CallError, FetchError, FetchRefusal};
 pub use fetch::{FetchStream, Received};
 pub use incoming::{IncomingCall, Responder};
+pub use protocol::{
+    PROTOCOL_BYTE, PROTOCOL_NAME_BYTES_MAX, PROTOCOLS_MAX, PeerReader, PeerStream, PeerWriter,
+    ProtocolError, ProtocolHandler,
+};
 pub use serving::{FrameSender, IncomingFetch};
 
 use crate::socket::{QuicSide, Segment, Sockets};
@@ -119,6 +124,9 @@ struct Inner {
     requests: Arc<Semaphore>,
     fetch_requests: Arc<Semaphore>,
     served: Arc<Semaphore>,
+    protocols: protocol::Protocols,
+    /// Streams of protocols that may be there at once.
+    protocol_streams: Arc<Semaphore>,
     incoming: mpsc::Sender<IncomingCall>,
     incoming_fetches: mpsc::Sender<IncomingFetch>,
     closed: watch::Sender<bool>,
@@ -162,6 +170,8 @@ impl Transport {
             requests: budget(config::REQUESTS_BYTES),
             fetch_requests: budget(config::FETCH_REQUESTS_BYTES),
             served: Arc::new(Semaphore::new(config.fetches_served)),
+            protocols: protocol::Protocols::default(),
+            protocol_streams: Arc::new(Semaphore::new(protocol::STREAMS_MAX)),
             incoming,
             incoming_fetches,
             closed: watch::Sender::new(false),
@@ -262,6 +272,42 @@ impl Transport {
         }
     }
 
+    /// Serves a protocol of the application: `handler` is given each stream that a peer opens under that name,
+    /// until [`Transport::end_protocol`] with the number that this gives.
+    ///
+    /// # Errors
+    /// [`ProtocolError`]: the name is none, it is served already, or there are too many.
+    pub fn serve_protocol(
+        &self,
+        name: &str,
+        handler: ProtocolHandler,
+    ) -> Result<u64, ProtocolError> {
+        self.handle.inner.protocols.add(name, handler)
+    }
+
+    /// Serves a protocol no longer. Streams that were opened go on.
+    pub fn end_protocol(&self, name: &str, number: u64) {
+        self.handle.inner.protocols.remove(name, number);
+    }
+
+    /// Opens a stream of a protocol to `peer`, which has to serve it. A connection is found or made as for
+    /// [`Transport::call`].
+    ///
+    /// # Errors
+    /// [`ProtocolError`]
+    pub async fn open_protocol(
+        &self,
+        peer: &Contact,
+        name: &str,
+    ) -> Result<PeerStream, ProtocolError> {
+        let inner = &self.handle.inner;
+        tokio::select! {
+            biased;
+            () = inner.closing() => Err(CallError::Closed.into()),
+            opened = inner.open_protocol(peer, name) => opened,
+        }
+    }
+
     /// Caps what the node sends and how fast it reads what it fetches, see
     /// [`Sockets::set_rates`].
     pub fn set_rates(&self, upload: Option<u64>, download: Option<u64>) {
@@ -357,6 +403,8 @@ impl Inner {
     /// Ends everything; gives the endpoint, if there is one, to wait for.
     fn shut(&self) -> Option<noq::Endpoint> {
         self.closed.send_replace(true);
+        // A handler may hold what holds this transport.
+        self.protocols.clear();
         let state = std::mem::replace(&mut *self.endpoint.lock(), EndpointState::Closed);
         let EndpointState::Open(endpoint) = state else { return None };
         endpoint.close(CloseCode::Shutdown.into(), b"");

@@ -54,6 +54,9 @@ pub enum Error {
     /// Files.
     #[error(transparent)]
     Files(#[from] potluck_host::files::FilesError),
+    /// A protocol was not served, or a stream or message did not go.
+    #[error(transparent)]
+    Protocol(#[from] potluck_host::transport::ProtocolError),
     /// What is to be fetched is no link.
     #[error(transparent)]
     Link(#[from] potluck_swarm::LinkError),

@@ -43,6 +43,7 @@ mod kinds;
 mod kv;
 mod names;
 mod node;
+mod protocol;
 mod read;
 mod teams;
 pub mod testing;
@@ -59,6 +60,7 @@ pub use kinds::{Counter, Map, OperationRequest, Set};
 pub use kv::{DeleteRequest, GetRequest, Kv, PutRequest};
 pub use names::NamesRequest;
 pub use node::{Node, NodeStats, Status};
+pub use protocol::{DirectMessage, Inbox, MESSAGE_BYTES_MAX};
 pub use read::{Read, Siblings, Value};
 pub use teams::{TeamError, Teams};
 pub use topics::{Publishing, SubscribeRequest, Topics};
@@ -85,12 +87,14 @@ pub use potluck_host::files::{
     FilePage, FileState, FileTotals, FilesError, FilesErrorKind, FolderList, Listed, Reader,
     Shared, list_folder,
 };
-pub use potluck_host::socket::{BindError, LISTEN_MAX, ListenError, PortStats, SocketBuffers};
-pub use potluck_host::transport::TransportStats;
+pub use potluck_host::socket::{BindError, LISTEN_MAX, ListenError, SocketBuffers};
+pub use potluck_host::transport::{
+    CallError, PeerReader, PeerStream, PeerWriter, ProtocolError, TransportStats,
+};
 pub use potluck_host::{
-    DEFAULT_LISTEN, DEFAULT_PORT, Delivery, DriveStats, EntryPointError, EntryReport,
-    FormerIdentity, HostStats, InviteTerms, IssuedStats, LeaveReport, Membership, MembershipError,
-    NetworkInfo, Puzzle, PuzzleProgress, StartError, StoreView, SubscribeError, Subscription,
+    DEFAULT_LISTEN, DEFAULT_PORT, Delivery, EntryPointError, EntryReport, FormerIdentity,
+    HostStats, InviteTerms, IssuedStats, LeaveReport, Membership, MembershipError, NetworkInfo,
+    Puzzle, PuzzleProgress, ServedProtocol, StartError, StoreView, SubscribeError, Subscription,
     TicketView, layout, parse_entry_point,
 };
 pub use potluck_kv::{Equivocation, Gap, Held, NamesListed, ReadDone, ReplicaState, Written};

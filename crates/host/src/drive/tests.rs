@@ -44,7 +44,8 @@ fn node(disk: Disk) -> (Handle, Drive) {
         folder: None,
         former: None,
     };
-    let (handle, ends) = Handle::new(info, clock, whereabouts.clone(), |_| (None, None));
+    let (handle, ends) =
+        Handle::new(info, clock, whereabouts.clone(), transport.clone(), |_| (None, None));
     let drive = Drive::new(Parts {
         node,
         clock,

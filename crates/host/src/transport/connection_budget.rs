@@ -13,10 +13,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::TransportConfig;
 use super::config::{
     CONNECTION_FETCH_REQUESTS_BYTES, CONNECTION_REQUESTS_BYTES, CONNECTION_WINDOW_BYTES, permits,
 };
+use super::{TransportConfig, protocol};
 
 /// The limits of each connection.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,8 @@ pub(super) struct ConnectionBudget {
     pub(super) fetch_requests: Arc<Semaphore>,
     /// Fetches of ours under way.
     pub(super) fetches: Arc<Semaphore>,
+    /// Streams of protocols that the peer opened.
+    pub(super) protocols: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,7 @@ impl ConnectionBudget {
             served: semaphore(limits.fetches),
             fetch_requests: semaphore(permits(CONNECTION_FETCH_REQUESTS_BYTES) as usize),
             fetches: semaphore(limits.fetches),
+            protocols: protocol::budget(),
         })
     }
 

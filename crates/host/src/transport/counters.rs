@@ -107,6 +107,16 @@ impl Counters {
         self.by_purpose[purpose as usize][1].add(bytes);
     }
 
+    /// Bytes came that are no request or answer.
+    pub(super) fn note_received(&self, purpose: Purpose, bytes: usize) {
+        self.by_purpose[purpose as usize][0].add(bytes);
+    }
+
+    /// Bytes went that are no request or answer.
+    pub(super) fn note_sent(&self, purpose: Purpose, bytes: usize) {
+        self.by_purpose[purpose as usize][1].add(bytes);
+    }
+
     fn traffic(&self) -> Traffic {
         let mut traffic = Traffic::default();
         for (purpose, [received, sent]) in Purpose::ALL.into_iter().zip(&self.by_purpose) {

@@ -12,7 +12,7 @@ use super::config::{CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, FETCH_WINDOW_BY
 use super::packet_filter::QUIC_V1;
 use super::port::SharedPort;
 use super::reach::Reach;
-use super::{Inner, TransportConfig};
+use super::{Inner, TransportConfig, protocol};
 
 /// Memory for packets of handshakes that wait to be taken.
 const INCOMING_BUFFER_BYTES: u64 = 16 * 1024;
@@ -153,6 +153,7 @@ fn quic_config(config: &TransportConfig, reach: Reach) -> noq::TransportConfig {
     let mut quic = noq::TransportConfig::default();
     let idle_ms = u32::try_from(config.idle_timeout.as_millis()).unwrap_or(u32::MAX);
     let streams = config.streams_per_connection.saturating_add(config.fetches_per_connection);
+    let streams = streams.saturating_add(protocol::STREAMS_PER_PEER as u32);
     let mut discovery = noq::MtuDiscoveryConfig::default();
     discovery.upper_bound(reach.datagram_bytes().min(config.datagram_bytes));
     let mut congestion = noq::congestion::CubicConfig::default();

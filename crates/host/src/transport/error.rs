@@ -96,6 +96,8 @@ pub(super) enum StreamCode {
     Unshared = 9,
     /// The requested blob cannot be read from the disk.
     Unreadable = 10,
+    /// The protocol of the stream is not served here.
+    UnknownProtocol = 11,
 }
 
 /// Why a fetch ended before its end.

@@ -17,6 +17,7 @@ use super::config::{FETCH_BYTE, MESSAGE_BYTES_MAX, SMALL_REQUEST_BYTES, permits}
 use super::counters::Counters;
 use super::error::{CloseCode, StreamCode};
 use super::pool::Lease;
+use super::protocol::PROTOCOL_BYTE;
 use super::stream::Outgoing;
 use super::{CallError, Inner};
 
@@ -212,6 +213,11 @@ impl Asked {
         Ok((request.freeze(), hold))
     }
 
+    /// What was read, and the rest.
+    pub(super) fn into_parts(self) -> (RecvStream, Bytes, Outgoing, Lease, Caller) {
+        (self.request, self.first, self.answer, self.lease, self.caller)
+    }
+
     /// Turns the peer away.
     pub(super) fn refuse(mut self, code: StreamCode) {
         let _ = self.request.stop(code.into());
@@ -249,6 +255,10 @@ impl Inner {
             Ok(Ok(Some(mut first))) if first.first() == Some(&FETCH_BYTE) => {
                 asked.first = first.split_off(1);
                 return self.take_fetch(asked).await;
+            }
+            Ok(Ok(Some(mut first))) if first.first() == Some(&PROTOCOL_BYTE) => {
+                asked.first = first.split_off(1);
+                return self.take_protocol(asked).await;
             }
             Ok(Ok(first)) => {
                 asked.first = first.unwrap_or_default();

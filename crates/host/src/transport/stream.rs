@@ -1,7 +1,12 @@
 //! The sending half of a stream. It ends in good order only on purpose.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use noq::{SendStream, WriteError};
+use tokio::io::AsyncWrite;
 
 use super::error::StreamCode;
 
@@ -60,6 +65,20 @@ impl Outgoing {
     /// Waits until the peer has everything, or does not want it.
     pub(super) async fn delivered(&self) -> bool {
         matches!(self.stream.stopped().await, Ok(None))
+    }
+
+    /// Sends a part of what is not one message.
+    pub(super) async fn send_part(&mut self, part: Bytes) -> Result<(), WriteError> {
+        self.stream.write_chunk(part).await
+    }
+
+    /// As [`AsyncWrite`] does.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.stream), cx, bytes)
     }
 
     /// Tells the peer why there is no message.
