@@ -47,6 +47,6 @@ pub(crate) use app::{App, StopReason};
 pub(crate) use files::{clear_uploads, go_on_with_fetches};
 pub(crate) use listener::bind;
 pub(crate) use live::Fresh;
-pub(crate) use overview::go_on as watch;
+pub(crate) use overview::{glance, go_on as watch};
 pub(crate) use search::words as search_words;
 pub(crate) use server::serve;

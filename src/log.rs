@@ -12,6 +12,7 @@ mod lines;
 mod recent;
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -33,6 +34,14 @@ static LEVELS: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 /// The node whose lines these are, once it has an identity.
 static NODE: OnceLock<String> = OnceLock::new();
 
+/// Whether lines are objects for programs.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether lines are objects for programs.
+pub(crate) fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
 /// Begins to log.
 ///
 /// # Errors
@@ -49,6 +58,7 @@ pub(crate) fn start(form: Form, verbose: u8, levels: Option<&str>) -> Result<(),
             _ => Level::TRACE,
         }),
     };
+    IS_JSON.store(form == Form::Json, Ordering::Relaxed);
     let (filter, handle) = reload::Layer::new(targets);
     let subscriber = Registry::default().with(lines::Lines::new(form).with_filter(filter));
     // Only a second call could fail, and there is one.

@@ -3,6 +3,8 @@
 //! **Invariant:** what could not be written to stdout is a failure of the command; a reader that
 //! went away (`potluck .. | head`) is none. Nothing of others reaches a terminal as it came.
 
+pub(crate) mod page;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -21,6 +23,30 @@ pub(crate) struct Out {
     pub(crate) quiet: bool,
     /// More detail on stderr.
     pub(crate) verbose: bool,
+}
+
+/// How a line looks on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paint {
+    /// As any other.
+    None,
+    /// What leads.
+    Bold,
+    /// What stands back.
+    Dim,
+    /// What went well.
+    Green,
+}
+
+impl Paint {
+    const fn code(self) -> Option<u8> {
+        match self {
+            Self::None => None,
+            Self::Bold => Some(1),
+            Self::Dim => Some(2),
+            Self::Green => Some(32),
+        }
+    }
 }
 
 impl Out {
@@ -46,6 +72,19 @@ impl Out {
     /// As [`bytes`](Self::bytes).
     pub(crate) fn line(self, line: impl fmt::Display) -> Result<(), Failure> {
         print(format!("{}\n", text::printable(&line.to_string())).as_bytes())
+    }
+
+    /// A line for people at a terminal, in a colour unless `NO_COLOR` is set. The text steers nothing by itself.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    pub(crate) fn painted(self, paint: Paint, line: &str) -> Result<(), Failure> {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+        let line = text::clean(line.as_bytes());
+        match paint.code().filter(|_| !plain) {
+            Some(code) => print(format!("\x1b[{code}m{line}\x1b[0m\n").as_bytes()),
+            None => print(format!("{line}\n").as_bytes()),
+        }
     }
 
     /// An object for programs, on one line.
@@ -103,7 +142,7 @@ pub(crate) fn for_stdout(bytes: &[u8]) -> Cow<'_, [u8]> {
 /// Lines on stderr. That they cannot be written is no failure: they are no data.
 fn say(lines: &impl fmt::Display) {
     let lines = text::clean(lines.to_string().as_bytes());
-    let _ = writeln!(io::stderr().lock(), "{lines}");
+    let _ = page::above(&lines);
 }
 
 fn print(bytes: &[u8]) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 mod host;
 pub(crate) mod invitation;
 mod notify;
+mod page;
 mod run;
 mod signals;
 mod source;

@@ -86,6 +86,22 @@ impl Figures {
         list
     }
 
+    /// The two sentences that matter: that nothing was lost, and that more sources are faster.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let mut all = vec![format!(
+            "{} of {} records were read back after {} of {} nodes were killed at once.",
+            self.after_kill, self.records, self.killed, self.nodes
+        )];
+        if let Some(file) = self.file.filter(|file| file.sources > 1) {
+            let times = file.first_seconds / file.seconds.max(0.001);
+            all.push(format!(
+                "The file came {times:.1} times as fast from {} as from one.",
+                count(file.sources as u64, "node")
+            ));
+        }
+        all
+    }
+
     /// The table for a terminal.
     pub(super) fn to_table(&self) -> String {
         let pace = |pace: &Pace| {

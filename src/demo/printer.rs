@@ -1,29 +1,36 @@
 //! The output of a demo: each step, when it begins, with the equivalent shell command.
 
 use std::fmt::Display;
+use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::files::UPLOAD_RATE;
 use super::plan::Plan;
 use crate::commands::table::mib;
 use crate::failure::Failure;
-use crate::out::Out;
+use crate::out::{Out, Paint};
+use crate::text;
 
 /// Prints steps with the time since the start.
 #[derive(Debug, Clone)]
 pub(super) struct Printer {
     out: Out,
     start: Instant,
+    /// Columns of the terminal, if stdout is one.
+    columns: Option<usize>,
     /// The error of the first line that could not be written.
     write_error: Arc<OnceLock<Failure>>,
 }
 
 impl Printer {
     pub(super) fn new(out: Out) -> Self {
-        Self { out, start: Instant::now(), write_error: Arc::default() }
+        let size = terminal_size::terminal_size_of(io::stdout()).map(|(columns, _)| columns.0);
+        let columns = size.filter(|_| io::stdout().is_terminal()).map(|it| usize::from(it).max(40));
+        Self { out, start: Instant::now(), columns, write_error: Arc::default() }
     }
 
     pub(super) fn out(&self) -> Out {
@@ -66,13 +73,19 @@ impl Printer {
     /// Prints the start of a step, with the time since the start of the demo.
     pub(super) fn step(&self, what: impl Display, command: impl Display) {
         let seconds = self.start.elapsed().as_secs_f64();
-        self.print(format!("\n{seconds:6.1} s  {what}"));
-        self.print(format!("          $ {command}"));
+        self.print("");
+        self.print_as(Look::Step, format!("{seconds:6.1} s  {what}"));
+        self.print_as(Look::Command, format!("          $ {command}"));
     }
 
     /// Prints the result of a step.
     pub(super) fn result(&self, what: impl Display) {
-        self.print(format!("          {what}"));
+        self.print_as(Look::Result, format!("          {what}"));
+    }
+
+    /// Prints one of the sentences that matter.
+    pub(super) fn sentence(&self, what: impl Display) {
+        self.print_as(Look::Step, format!("{what}"));
     }
 
     /// Prints a line by itself.
@@ -87,10 +100,100 @@ impl Printer {
 
     /// With `--json`, stdout is for the object at the end.
     fn print(&self, line: impl Display) {
+        self.print_as(Look::Plain, line);
+    }
+
+    /// On a terminal a line is broken between words, and has a colour and a tick where that helps; elsewhere it is
+    /// as it is.
+    fn print_as(&self, look: Look, line: impl Display) {
+        let line = line.to_string();
         if self.out.json {
-            self.out.note(line);
-        } else {
-            self.keep(self.out.bytes(format!("{line}\n").as_bytes()));
+            return self.out.note(line);
         }
+        let Some(columns) = self.columns else {
+            return self.keep(self.out.bytes(format!("{line}\n").as_bytes()));
+        };
+        for line in line.split('\n') {
+            let text = wrapped(&text::printable(&ticked(look, line)), columns).join("\n");
+            self.keep(self.out.painted(look.paint(), &text));
+        }
+    }
+}
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Plain,
+    Step,
+    Command,
+    Result,
+}
+
+impl Look {
+    const fn paint(self) -> Paint {
+        match self {
+            Self::Plain => Paint::None,
+            Self::Step => Paint::Bold,
+            Self::Command => Paint::Dim,
+            Self::Result => Paint::Green,
+        }
+    }
+}
+
+/// A result begins with a tick.
+fn ticked(look: Look, line: &str) -> String {
+    match line.strip_prefix("          ").filter(|_| look == Look::Result) {
+        Some(rest) => format!("        \u{2714} {rest}"),
+        None => line.to_owned(),
+    }
+}
+
+/// A line in pieces of at most so many columns, broken between words. Further pieces begin below the first word
+/// of the line; a word that is longer stays whole.
+fn wrapped(line: &str, columns: usize) -> Vec<String> {
+    if line.width() <= columns {
+        return vec![line.to_owned()];
+    }
+    let indent = line.len() - line.trim_start().len();
+    let indent = " ".repeat(if indent == 0 { 2 } else { indent.max(10) });
+    let (mut pieces, mut piece) = (Vec::new(), String::new());
+    for word in line.split(' ') {
+        let begins = piece.trim().is_empty();
+        if !begins && piece.width() + 1 + word.width() > columns {
+            pieces.push(std::mem::replace(&mut piece, indent.clone()));
+            piece.push_str(word);
+        } else {
+            if !(piece.is_empty() && pieces.is_empty() && !word.is_empty()) {
+                piece.push(' ');
+            }
+            piece.push_str(word);
+        }
+    }
+    pieces.push(piece);
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_broken_between_words_and_loses_none() {
+        let line = format!(
+            "          $ potluck fetch {} -o DIR --node http://127.0.0.1:44695 {}",
+            "l".repeat(30),
+            "w".repeat(90)
+        );
+        let pieces = wrapped(&line, 80);
+        assert!(
+            pieces.iter().all(|piece| piece.width() <= 80 || piece.trim().len() == 90),
+            "{pieces:?}"
+        );
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&pieces.join("\n")), words(&line));
+        assert!(pieces[1..].iter().all(|piece| piece.starts_with("          ")), "{pieces:?}");
+        assert_eq!(wrapped("short", 80), ["short"]);
+        assert_eq!(wrapped("   0.0 s  start", 80), ["   0.0 s  start"]);
+        assert_eq!(ticked(Look::Result, "          200 of 200"), "        \u{2714} 200 of 200");
     }
 }

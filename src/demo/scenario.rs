@@ -299,6 +299,10 @@ impl Scenario {
         for shortcoming in &shortcomings {
             out.note(format!("not as it should be: {shortcoming}"));
         }
+        if !out.json {
+            self.figures.sentences().iter().for_each(|sentence| self.printer.sentence(sentence));
+            self.printer.line("");
+        }
         let program = program();
         if self.stays {
             let url = survivors[0].client.base();
@@ -307,12 +311,14 @@ impl Scenario {
             self.printer.line(format!("  {program} status --node {url}"));
             self.printer.line(format!("  {program} put my/first hello --node {url}"));
             self.printer.line(format!("  {program} trace {name} --node {url}"));
-        } else {
-            self.printer.line("Your own network begins with:");
-            self.printer.line(format!("  {program} up"));
-            self.printer.line(format!("  {program} put my/first hello"));
-            self.printer.line(format!("  {program} get my/first"));
+            self.printer.line("");
         }
+        self.printer.line("Your own network begins with this, which prints a ticket:");
+        self.printer.line(format!("  {program} up"));
+        self.printer.line(format!("  {program} put my/first hello"));
+        self.printer.line(format!("  {program} get my/first"));
+        self.printer.line("On a second machine, with the same program:");
+        self.printer.line("  potluck up TICKET");
         shortcomings.is_empty()
     }
 }

@@ -151,6 +151,11 @@ pub(super) async fn overview_of(app: &App) -> Result<Arc<Overview>, Problem> {
     Ok(overview)
 }
 
+/// The same for the page that `up` draws; `None` once the node has stopped.
+pub(crate) async fn glance(app: &App) -> Option<Arc<Overview>> {
+    overview_of(app).await.ok()
+}
+
 /// A node and its network on one screen: health, members, transfers, records, lookups, traffic, and the
 /// last events. It is computed at most once a second and the same for all viewers.
 #[utoipa::path(get, path = "/v1/overview",

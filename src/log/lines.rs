@@ -62,7 +62,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         };
         recent::keep(&line);
         // There is no other place to say that it cannot be said.
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        let _ = crate::out::page::above(&line);
     }
 }
 

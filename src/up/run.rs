@@ -15,7 +15,7 @@ use super::signals::{Hangups, Signals, stdin_closed};
 use super::source::Source;
 use super::start::{is_new, start};
 use super::token::{self, Token};
-use super::{Configured, Entering, WithParent, notify, waiting};
+use super::{Configured, Entering, WithParent, notify, page, waiting};
 use crate::commands::admission::next_machine;
 use crate::config::{OnTerm, Settings};
 use crate::demo::FOLDER_PREFIX;
@@ -96,7 +96,7 @@ pub(super) async fn run(
         Err(unwritten) => Stop::Unheard(unwritten),
         Ok(()) => tokio::select! {
             reason = wait_for_stop(&node, &mut signals, &mut stopping, parent.exits) => reason,
-            reason = say_when_ready(out, &node, is_new) => reason,
+            reason = say_when_ready(out, &node, is_new, page::Place { app: &app, url: &url }) => reason,
             never = waiting::for_company(out, &node) => never,
             never = notify::alive(&node) => never,
             never = reload_at(out, &app, hangups) => never,
@@ -201,7 +201,7 @@ fn list(
 
 /// How others get in: last, so that it stands at the end of what was printed. A ticket is a secret, so it
 /// is for a person at a terminal, and not for a log.
-async fn say_how_to_join(out: Out, node: &Node, is_new: bool) {
+async fn how_to_join(out: Out, node: &Node, is_new: bool) -> Option<String> {
     let contact = node.contact();
     let here = node.local_addresses().iter().any(|bound| bound.ip().is_unspecified())
         && contact.address.ip().is_loopback();
@@ -210,21 +210,20 @@ async fn say_how_to_join(out: Out, node: &Node, is_new: bool) {
     match node.membership() {
         Ok(membership) if is_new && membership.is_issuer() => {
             if out.quiet || !io::stderr().is_terminal() {
-                out.note(if here {
+                return Some(if here {
                     format!("potluck invite makes a ticket, {only}")
                 } else {
                     "potluck invite makes a ticket for the next machine".to_owned()
                 });
-                return;
             }
-            match node.invite(InviteTerms::default()).await {
-                Ok(ticket) if here => out.note(format!("{only}: potluck up {ticket}")),
-                Ok(ticket) => out.note(next_machine(&ticket.to_string())),
-                Err(error) => out.note(format!("cannot make a ticket: {error}")),
-            }
+            Some(match node.invite(InviteTerms::default()).await {
+                Ok(ticket) if here => format!("{only}: potluck up {ticket}"),
+                Ok(ticket) => next_machine(&ticket.to_string()),
+                Err(error) => format!("cannot make a ticket: {error}"),
+            })
         }
         Ok(membership) if membership.is_issuer() && is_alone(node).await => {
-            out.note("no other node is known yet; potluck invite lets one in");
+            Some("no other node is known yet; potluck invite lets one in".to_owned())
         }
         Err(_) if node.open_invitation().is_some() => {
             say_invitation(out, node, is_new, here, only).await;
@@ -232,12 +231,12 @@ async fn say_how_to_join(out: Out, node: &Node, is_new: bool) {
         Err(_) if is_alone(node).await => {
             let name = &node.network().name;
             let to = if here { format!(", {only}") } else { String::new() };
-            out.note(format!(
+            Some(format!(
                 "no other node is known yet; others join{to}: potluck up --admission lab --network {name} \
                  {contact}"
-            ));
+            ))
         }
-        _ => {}
+        _ => None,
     }
 }
 
@@ -277,14 +276,21 @@ fn url_of(listener: &TcpListener) -> Result<String, Failure> {
     Ok(format!("http://{address}"))
 }
 
-/// Says that the node can be used, and how others get in; ends only if that cannot be said.
-async fn say_when_ready(out: Out, node: &Node, is_new: bool) -> Stop {
+/// Says that the node can be used, and how others get in; at a terminal a page goes on from then on. Ends only
+/// if that cannot be said.
+async fn say_when_ready(out: Out, node: &Node, is_new: bool, at: page::Place<'_>) -> Stop {
     if node.ready().await.is_ok() {
         notify::ready();
         if let Err(unwritten) = out.line("ready") {
             return Stop::Unheard(unwritten);
         }
-        say_how_to_join(out, node, is_new).await;
+        let invitation = how_to_join(out, node, is_new).await;
+        if page::is_seen(out) {
+            return page::go_on(at, invitation.as_deref()).await;
+        }
+        if let Some(invitation) = invitation {
+            out.note(invitation);
+        }
     }
     std::future::pending().await
 }

@@ -282,3 +282,43 @@ fn top_is_steered_by_keys() {
     );
     assert_eq!(code, 0);
 }
+
+/// Who comes is a line, the state of now stays below it, and how others get in is last.
+#[cfg(unix)]
+#[test]
+fn up_at_a_terminal_is_a_page_that_lives() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().to_owned();
+    let other = std::thread::spawn(move || {
+        let mut url = String::new();
+        wait_until("the node has its address", || {
+            url = fs::read_to_string(data.join("http")).unwrap_or_default().trim().to_owned();
+            !url.is_empty()
+        });
+        let status = || json(get_url(&format!("{url}/v1/status")));
+        wait_until("the node answers", || get_url(&format!("{url}/readyz")).status() == 200);
+        let contact = status()["contact"].as_str().expect("text").to_owned();
+        let newcomer = Node::start(&["--label", "host=kitchen", &contact]);
+        wait_until("the screen had time to show it", || {
+            let overview = json(get_url(&format!("{url}/v1/overview")));
+            let told = overview["events"].to_string().contains("kitchen");
+            told && overview["machine"]["uptimeSeconds"].as_u64() > Some(4)
+        });
+        newcomer.terminate();
+        drop(newcomer);
+        run(program().args(["leave", "--node", &url]), b"")
+    });
+    let mut command = up(folder.path());
+    let code = on_screen(
+        &mut command,
+        &[
+            ("others join: potluck up", ""),
+            ("network test: 1 member", ""),
+            ("dashboard http://127.0.0.1", ""),
+            ("kitchen", ""),
+            ("network test: 2 members", ""),
+        ],
+    );
+    assert_eq!(other.join().expect("it ends").code, 0);
+    assert_eq!(code, 0);
+}
