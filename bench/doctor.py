@@ -19,10 +19,10 @@ NODE_SECONDS = 20
 
 
 class Node:
-    def __init__(self, net, number, entry=(), extra=(), wrap=(), data=None, env=None, ready=True):
+    def __init__(self, net, number, entry=(), extra=(), wrap=(), data=None, env=None, ready=True, program=None):
         self.net, self.number = net, number
         self.data = data or os.path.join(net.folder, f"n{number}")
-        command = [*wrap, net.program, "up", *entry, "--data", self.data, "--listen", "127.0.0.1:0",
+        command = [*wrap, program or net.program, "up", *entry, "--data", self.data, "--listen", "127.0.0.1:0",
                    "--http", "127.0.0.1:0", "--network", net.name, *net.admission, "--label", f"host=m{number}", *extra]
         self.log = open(os.path.join(net.folder, f"log{number}-{time.time_ns()}"), "w+")
         environment = {**os.environ, "XDG_DATA_HOME": net.folder, "POTLUCK_NETWORK_MDNS": "false",
@@ -83,6 +83,10 @@ class Node:
 
 
 class Net:
+    other = None
+    # Hours that a certificate is good for.
+    life_hours = 365 * 24
+
     def __init__(self, program, count=5, admission=("--admission", "lab"), **env):
         self.program, self.folder, self.name = program, tempfile.mkdtemp(prefix="potluck-doctor-"), "doctor"
         self.admission, self.env, self.nodes = list(admission), env, []
@@ -426,6 +430,137 @@ def limit_of_the_store(net):
     return node, ()
 
 
+@fault("members.versions", within=40)
+def old_version(net):
+    node = net.add(program=net.other)
+    net.settle(6)
+    return net.nodes[0] if node.url else node, ()
+
+
+@fault("disk.slow", "records.slow", within=90)
+def slow_disk(net):
+    # Other programs that wait for each block to be on the disk.
+    writers = [subprocess.Popen(["sh", "-c", f"while :; do dd if=/dev/zero of={net.folder}/w{at} bs=4k count=4000 oflag=dsync; done"],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) for at in range(12)]
+    net.undo = lambda: [os.killpg(writer.pid, signal.SIGKILL) for writer in writers]
+    return net.nodes[0], ()
+
+
+@fault("certificate.ending", within=40)
+def certificate_near_its_end(net):
+    ticket = net.nodes[0].run("invite", "--reusable").stdout.split()[-1]
+    member = net.add(entry=[ticket])
+    net.settle(2)
+    for node in net.nodes:
+        node.kill(signal.SIGTERM)
+    # Half a day before the end, the one node that could renew it is off.
+    later = ("faketime", "-f", f"+{net.life_hours - 12}h")
+    net.nodes[1] = Node(net, 1, (), wrap=later, data=member.data, env={"FAKETIME_DONT_FAKE_MONOTONIC": "1"}, ready=False)
+    return net.nodes[1], ()
+
+
+certificate_near_its_end.make = dict(count=1, admission=())
+
+
+@fault("lookups.slow", "records.slow", within=100)
+def lookups_of_ten_seconds(net):
+    subprocess.run(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1500ms"], check=True)
+    net.undo = lambda: subprocess.run(["tc", "qdisc", "del", "dev", "lo", "root"])
+    # The command line talks over the same slow loopback, so doctor is asked after the delay is gone.
+    for at in range(4):
+        net.nodes[at].run("get", f"nothing/{at}", check=False, seconds=90)
+    subprocess.run(["tc", "qdisc", "del", "dev", "lo", "root"])
+    net.undo = lambda: None
+    return net.nodes[0], ()
+
+
+lookups_of_ten_seconds.make = dict(count=12)
+
+
+@fault("records.republish", within=40)
+def republish_behind_its_lease(net):
+    node = net.add(env={"POTLUCK_KV_DEFAULT_TTL": "1h", "POTLUCK_KV_REPUBLISH_INTERVAL": "2h"})
+    return node, ()
+
+
+# Faults that no list named when doctor was written.
+
+@fault("store.stopped", "folder.unusable", within=40)
+def read_only_data_folder(net):
+    disk = os.path.join(net.folder, "disk")
+    os.mkdir(disk)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "none", disk], check=True)
+    net.undo = lambda: subprocess.run(["umount", "-l", disk])
+    node = net.add(data=os.path.join(disk, "data"))
+    node.kill()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    return node, ("--data", node.data)
+
+
+@fault("clock.back", "clock.off", within=40)
+def clock_jumps_two_hours_back(net):
+    node = net.nodes[3]
+    node.run("put", "a", "1")
+    node.kill(signal.SIGTERM)
+    net.nodes[3] = Node(net, 3, [net.nodes[0].contact], wrap=("faketime", "-f", "-2h"), data=node.data,
+                        env={"FAKETIME_DONT_FAKE_MONOTONIC": "1"}, ready=False)
+    return net.nodes[3], ()
+
+
+@fault("network.loss", "network.cut-off", "lookups.timeouts", within=100)
+def mtu_black_hole(net):
+    rule(net, "meta", "l4proto", "udp", "meta", "length", ">", "420")
+    return net.nodes[0], ()
+
+
+@fault("disk.room", within=40)
+def disk_at_99_percent(net):
+    disk = os.path.join(net.folder, "disk")
+    os.mkdir(disk)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "none", disk], check=True)
+    net.undo = lambda: subprocess.run(["umount", "-l", disk])
+    node = net.add(data=os.path.join(disk, "data"))
+    with open(os.path.join(disk, "fill"), "wb") as file:
+        while os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize > 4 << 20:
+            file.write(b"x" * 65536)
+            file.flush()
+    return node, ()
+
+
+@fault("entry.dead", within=40)
+def dns_with_a_wrong_address(net):
+    # A name that resolves, to a machine where nothing listens.
+    node = net.add(entry=["localhost:19"], ready=False)
+    return node, ()
+
+
+@fault("port.taken", within=40)
+def udp_port_taken(net):
+    node = net.nodes[3]
+    node.kill()
+    port = int(node.contact.rsplit(":", 1)[1])
+    import socket
+    other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    other.bind(("127.0.0.1", port))
+    net.undo = other.close
+    return node, ("--data", node.data)
+
+
+@fault("node.port", "node.down", within=40)
+def http_port_of_another_program(net):
+    # The node cannot start: its configured HTTP port is taken.
+    node = net.nodes[3]
+    node.kill()
+    port = node.url.rsplit(":", 1)[1]
+    server = subprocess.Popen([sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1"], cwd=net.folder,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    net.undo = server.kill
+    time.sleep(1)
+    subprocess.run([net.program, "up", "--data", node.data, "--http", f"127.0.0.1:{port}", "--network", net.name, *net.admission],
+                   env=node.environment, capture_output=True, timeout=30, stdin=subprocess.DEVNULL)
+    return node, ("--data", node.data)
+
+
 @healthy
 def lone_node(net):
     return net.nodes
@@ -529,10 +664,14 @@ def restarted_node(net):
 
 
 def missing(name):
-    if name == "clock-six-minutes-ahead" and not shutil.which("faketime"):
+    if name in ("clock-six-minutes-ahead", "clock-jumps-two-hours-back", "certificate-near-its-end") and not shutil.which("faketime"):
         return "needs faketime"
+    if name == "old-version" and not Net.other:
+        return "needs --other, a program that speaks another version"
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout.splitlines() if shutil.which("ip") else []
-    if name in ("thirty-percent-loss", "blocked-udp", "cut-switch") and not (shutil.which("nft") and len(links) == 1):
+    if name == "lookups-of-ten-seconds" and not (shutil.which("tc") and len(links) == 1):
+        return "needs tc and bench/alone.sh"
+    if name in ("thirty-percent-loss", "blocked-udp", "cut-switch", "mtu-black-hole") and not (shutil.which("nft") and len(links) == 1):
         return "needs nft and bench/alone.sh"
     try:
         open("/proc/sys/net/core/rmem_max", "r+").close()
@@ -541,7 +680,7 @@ def missing(name):
         settable = False
     if name == "tiny-receive-buffer" and not settable and not os.geteuid():
         return "needs the machine's own network: without bench/alone.sh"
-    if name in ("full-disk", "tiny-receive-buffer") and os.geteuid():
+    if name in ("full-disk", "tiny-receive-buffer", "read-only-data-folder", "disk-at-99-percent") and os.geteuid():
         return "needs root"
     return None
 
@@ -549,13 +688,16 @@ def missing(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default="target/release/potluck")
+    parser.add_argument("--other", help="a program of another version, as built with --features next-version")
+    parser.add_argument("--skip", nargs="*", default=[])
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--keep", action="store_true")
     args = parser.parse_args()
     program = os.path.abspath(args.program)
     good = bad = 0
     left_out = []
-    wanted = lambda name: not args.only or name in args.only
+    Net.other = os.path.abspath(args.other) if args.other else None
+    wanted = lambda name: (not args.only or name in args.only) and name not in args.skip
     for name, (break_it, codes, within) in FAULTS.items():
         if not wanted(name):
             continue
