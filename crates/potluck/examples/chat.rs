@@ -19,7 +19,7 @@ async fn greet(stream: PeerStream) -> std::io::Result<()> {
 async fn main() -> potluck::Result<()> {
     let network = Network::local(2).await?;
     let mut nodes = network.nodes();
-    let (host, guest) = (nodes.next().expect("one"), nodes.next().expect("another"));
+    let (host, caller) = (nodes.next().expect("one"), nodes.next().expect("another"));
 
     let _served = host.protocol("greet/1", |peer, stream| async move {
         println!("{} opened a stream", peer.id);
@@ -29,7 +29,7 @@ async fn main() -> potluck::Result<()> {
     })?;
     let mut inbox = host.inbox()?;
 
-    let stream = guest.open(host.node_id(), "greet/1").await?;
+    let stream = caller.open(host.node_id(), "greet/1").await?;
     let (reader, mut writer) = stream.into_split();
     for name in ["Ada", "Grace"] {
         writer.write_all(format!("{name}\n").as_bytes()).await.expect("the host reads");
@@ -40,7 +40,7 @@ async fn main() -> potluck::Result<()> {
         println!("{line}");
     }
 
-    guest.send(host.node_id(), "bye").await?;
+    caller.send(host.node_id(), "bye").await?;
     if let Some(message) = inbox.next().await {
         println!("{} says {}", message.from.id, String::from_utf8_lossy(&message.bytes));
     }
