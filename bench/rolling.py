@@ -14,16 +14,21 @@ of the stored bytes. `--back` replaces the nodes by the first build again afterw
 import argparse, http.client, json, os, random, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
 
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+def free_port(kind):
+    with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+REPAIR = [f"potluck_kv_{name}_total" for name in ("keys_offered", "keys_pulled", "keys_served", "comparisons",
+          "comparisons_differing", "differences_found", "fingerprints_compared", "changes_read", "read_repairs")]
 
 
 class Node:
     def __init__(self, folder, number):
         self.data = os.path.join(folder, f"node{number}")
-        self.udp, self.http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        self.udp = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+        self.http = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
         self.process, self.log = None, os.path.join(folder, f"node{number}.log")
         self.users, self.lock, self.serves = 0, threading.Lock(), False
         self.past = {}
@@ -59,7 +64,7 @@ class Node:
             match = re.match(r'potluck_bytes_total\{direction="out",purpose="(\w+)"\} (\d+)', line)
             if match:
                 found[match[1]] = int(match[2])
-            for name in ("potluck_store_record_bytes", "potluck_link_requests_lowered_total"):
+            for name in ("potluck_store_record_bytes", "potluck_link_requests_lowered_total", *REPAIR):
                 if line.startswith(name + " "):
                     found[name] = float(line.split()[1])
         return found
@@ -139,6 +144,19 @@ def replace(nodes, program):
         time.sleep(1)
 
 
+def quiet(nodes):
+    """Waits until what storing left to repair is done: ten seconds in which hardly any repair was sent."""
+    sent = lambda: sum(node.sent().get("repair", 0) for node in nodes)
+    deadline, last = time.monotonic() + 180, sent()
+    while time.monotonic() < deadline:
+        time.sleep(10)
+        now = sent()
+        if now - last < 20_000 * len(nodes):
+            return
+        last = now
+    print("repair goes on after three minutes", flush=True)
+
+
 def versions(node):
     members = json.loads(node.ask("GET", "/v1/members")[1])["members"]
     return sorted({member.get("protocol") for member in members if member["state"] == "alive"})
@@ -170,7 +188,7 @@ def main():
             if status != 200:
                 raise SystemExit(f"record {record}: {status} {told}")
         print(f"stored {args.records} records of {args.bytes} bytes in {time.monotonic() - began:.0f} s", flush=True)
-        time.sleep(20)
+        quiet(nodes)
         before = [node.sent() for node in nodes]
         load, began = Load(nodes, args.rate, 16), time.monotonic()
         for thread in load.threads:
@@ -194,6 +212,9 @@ def main():
               f"p99 {times[len(times) * 99 // 100] * 1000:.1f} ms")
         print(f"repair sent {repair / 1e6:.2f} MB, {100 * repair / stored:.2f} % of {stored / 1e6:.0f} MB stored at all nodes; "
               f"{lowered:.0f} requests asked again in an older version")
+        print("sent meanwhile, MB: " + ", ".join(f"{name} {grown(name) / 1e6:.2f}" for name in
+              ("probe", "lookup", "record", "repair", "gossip", "search", "file", "application", "link")))
+        print("repair counted: " + ", ".join(f"{name[11:-6]} {grown(name):.0f}" for name in REPAIR))
         for what in load.failed[:5] + load.stale[:5]:
             print("  ", what)
         errors = [line for node in nodes for line in open(node.log, errors="replace") if " ERROR " in line]

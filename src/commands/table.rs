@@ -41,6 +41,31 @@ pub(crate) fn fitted(text: &str, columns: usize) -> String {
     text.chars().take_while(fits).collect()
 }
 
+/// A line in pieces of at most so many columns, broken between words. Further pieces begin below the first word
+/// of the line; a word that is longer stays whole.
+pub(crate) fn wrapped(line: &str, columns: usize) -> Vec<String> {
+    if line.width() <= columns {
+        return vec![line.to_owned()];
+    }
+    let indent = line.len() - line.trim_start().len();
+    let indent = " ".repeat(if indent == 0 { 2 } else { indent.max(10) });
+    let (mut pieces, mut piece) = (Vec::new(), String::new());
+    for word in line.split(' ') {
+        let begins = piece.trim().is_empty();
+        if !begins && piece.width() + 1 + word.width() > columns {
+            pieces.push(std::mem::replace(&mut piece, indent.clone()));
+            piece.push_str(word);
+        } else {
+            if !(piece.is_empty() && pieces.is_empty() && !word.is_empty()) {
+                piece.push(' ');
+            }
+            piece.push_str(word);
+        }
+    }
+    pieces.push(piece);
+    pieces
+}
+
 /// The first letters of an id, enough for people.
 pub(crate) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)

@@ -6,11 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr as _;
 
 use super::files::UPLOAD_RATE;
 use super::plan::Plan;
-use crate::commands::table::mib;
+use crate::commands::table::{mib, wrapped};
 use crate::failure::Failure;
 use crate::out::{Out, Paint};
 use crate::text;
@@ -148,33 +147,10 @@ fn ticked(look: Look, line: &str) -> String {
     }
 }
 
-/// A line in pieces of at most so many columns, broken between words. Further pieces begin below the first word
-/// of the line; a word that is longer stays whole.
-fn wrapped(line: &str, columns: usize) -> Vec<String> {
-    if line.width() <= columns {
-        return vec![line.to_owned()];
-    }
-    let indent = line.len() - line.trim_start().len();
-    let indent = " ".repeat(if indent == 0 { 2 } else { indent.max(10) });
-    let (mut pieces, mut piece) = (Vec::new(), String::new());
-    for word in line.split(' ') {
-        let begins = piece.trim().is_empty();
-        if !begins && piece.width() + 1 + word.width() > columns {
-            pieces.push(std::mem::replace(&mut piece, indent.clone()));
-            piece.push_str(word);
-        } else {
-            if !(piece.is_empty() && pieces.is_empty() && !word.is_empty()) {
-                piece.push(' ');
-            }
-            piece.push_str(word);
-        }
-    }
-    pieces.push(piece);
-    pieces
-}
-
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr as _;
+
     use super::*;
 
     #[test]

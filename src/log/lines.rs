@@ -1,7 +1,6 @@
 //! An event as one line.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, Write as _};
 use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;

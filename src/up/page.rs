@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{Happening, Overview, Transfer};
-use crate::commands::table::{bytes, fitted, span};
+use crate::commands::table::{bytes, fitted, span, wrapped};
 use crate::http::{self, App};
 use crate::out::{Out, page};
 use crate::text::{count, printable};
@@ -46,7 +46,7 @@ pub(super) struct Place<'a> {
 
 /// Draws the page until the node stops; never ends by itself. The invitation goes when another node came: a ticket
 /// may be used up then.
-pub(super) async fn go_on<T>(Place { app, url }: Place<'_>, invitation: Option<&str>) -> T {
+pub(super) async fn go_on<T>(Place { app, url }: Place<'_>, mut invitation: Option<&str>) -> T {
     let _shown = Shown;
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -60,7 +60,7 @@ pub(super) async fn go_on<T>(Place { app, url }: Place<'_>, invitation: Option<&
             let _ = page::above(&line_of(event));
         }
         told = overview.events.first().map(|it| (it.at.clone(), it.what.clone())).or(told);
-        let invitation = invitation.filter(|_| overview.network.alive < 2);
+        invitation = invitation.filter(|_| overview.network.alive < 2);
         page::draw(lines(&overview, url, invitation, page::columns()));
     }
 }
@@ -91,13 +91,16 @@ fn lines(overview: &Overview, url: &str, invitation: Option<&str>, columns: usiz
     if network.suspect > 0 {
         members.push_str(&format!(" ({} suspected)", network.suspect));
     }
-    let rate = |rate: f64| format!("{}/s", bytes(rate as u64));
+    let rate = |rate: f64| match rate as u64 {
+        0..1024 => "0".to_owned(),
+        rate => format!("{}/s", bytes(rate)),
+    };
     let both = &overview.traffic.bytes_per_second;
     let mut all = vec![
         String::new(),
         overview.health.sentence.clone(),
         format!(
-            "network {}: {members}, {} here, up {}; in {}, out {}",
+            "network {}: {members}, {}, up {}; in {}, out {}",
             network.name,
             count(overview.records.held, "record"),
             span(machine.uptime_seconds),
@@ -110,6 +113,9 @@ fn lines(overview: &Overview, url: &str, invitation: Option<&str>, columns: usiz
     all.push(format!("dashboard {url}   potluck invite, top, doctor   Ctrl-C leaves"));
     let mut all: Vec<String> =
         all.into_iter().map(|line| fitted(&printable(&line), columns - 1)).collect();
+    // What is wrong is told in full.
+    let sentence = printable(&overview.health.sentence);
+    all.splice(1..2, wrapped(&sentence, columns - 1));
     all.extend(invitation.map(printable));
     all
 }

@@ -12,6 +12,7 @@ use crate::process::{Node, program, run, up};
 
 const BYTES: (&str, &str) = ("content-type", "application/octet-stream");
 const JSON: (&str, &str) = ("content-type", "application/json");
+const NO_SETTING: &[u8] = b"{\"key\":\"nonsense\",\"value\":\"1\"}";
 
 type Header<'a> = (&'a str, &'a str);
 
@@ -68,8 +69,7 @@ fn wrong_requests_have_their_codes() {
         assert_eq!(code_of(&node, "POST", path, &[kind], body.as_bytes()), code, "{path} {body}");
     }
     assert_eq!(code_of(&node, "GET", "/v1/teams/nonsense", &[], b""), "badTeam");
-    let setting =
-        code_of(&node, "PUT", "/v1/network/settings/nonsense", &[JSON], b"{\"value\":\"1\"}");
+    let setting = code_of(&node, "PUT", "/v1/network/settings", &[JSON], NO_SETTING);
     assert_eq!(setting, "unknownSetting");
     let file = ask("POST", &format!("{}/v1/files?name=f", node.url), &[BYTES], b"0123456789");
     let path = format!("/v1/files/{}", json(file)["id"].as_str().expect("an id"));

@@ -177,14 +177,13 @@ fn run(
         Transport::new(&identity, &network.id, Arc::clone(&socket), TransportConfig::default());
     transport.set_rates(settings.rates.upload, settings.rates.download);
     let network_id = network.id;
-    let me = identity.public_key().node_id(&network_id);
-    let disk = store.start(me).map_err(StartError::Thread)?;
+    let disk =
+        store.start(identity.public_key().node_id(&network_id)).map_err(StartError::Thread)?;
     let contact = Contact::new(identity.public_key(), address);
     let whereabouts = Whereabouts::new(contact);
     let watch = Watch::new(socket.local_addrs(), settings.advertise.map(|_| address));
     let at = folder.as_ref().map(|folder| folder.path().to_owned());
     let info = NodeInfo::new(contact, &network, socket.local_addrs(), at, former);
-    let told = whereabouts.clone();
     let looking = looking_around(&network, socket.local_addrs(), clock, settings)?;
     let mut puzzles = None;
     let (handle, ends) = Handle::new(info, clock, whereabouts.clone(), transport.clone(), |requests| {
@@ -193,7 +192,7 @@ fn run(
             let filter = AdmissionFilter::new(requests.clone());
             transport.set_door(&filter);
             Membership::new(membership::Parts {
-                whereabouts: told,
+                whereabouts: whereabouts.clone(),
                 network,
                 folder: folder.clone(),
                 clock,
