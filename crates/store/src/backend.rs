@@ -1,12 +1,12 @@
-//! The storage engine that the record logic needs: an ordered space of byte keys with atomic batches. Two
-//! implementations: [`DiskBackend`](crate::DiskBackend) and
+//! The interface to the storage engine of the record logic: an ordered map of byte keys with atomic batches.
+//! It has two implementations, [`DiskBackend`](crate::DiskBackend) and
 //! [`MemoryBackend`](crate::MemoryBackend).
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-/// The changes of one batch: rows to write, or to delete where there is no value.
+/// The changes of one batch: rows with their new value, or `None` to delete the row.
 pub type Changes = BTreeMap<Vec<u8>, Option<Bytes>>;
 
 /// Rows in the order of their keys.
@@ -15,10 +15,10 @@ pub type RowIter<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), BackendErr
 /// Why an operation of a backend failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
-    /// The bytes read are not those that were written. Other rows may well be fine.
+    /// The bytes that were read are not those that were written. Other rows may be intact.
     #[error("damaged data: {0}")]
     Corrupt(String),
-    /// Anything else; whether a write happened is unknown and no further one must be tried.
+    /// Any other error. Whether a write happened is unknown, and no further write must be tried.
     #[error("{0}")]
     Broken(String),
 }
@@ -26,7 +26,7 @@ pub enum BackendError {
 /// The durability of a commit when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Handed to the operating system: outlives the process, not a loss of power.
+    /// Passed to the operating system: survives the end of the process, but not a loss of power.
     Buffered,
     /// On the disk.
     Synced,
@@ -35,7 +35,7 @@ pub enum Durability {
 /// The free space of the disk, apart from the limits of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Room {
-    /// Nearly none: only what frees space may be written.
+    /// Almost none: only changes that free space may be written.
     None,
     /// Less than the reserve: nothing may grow.
     Scarce,
@@ -52,30 +52,29 @@ pub struct Usage {
     pub memory_bytes: u64,
 }
 
-/// What healing found.
+/// The result of healing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Healed {
-    /// Rows of envelopes that were damaged, as far as they can be counted: those on an unreadable page
-    /// cannot.
+    /// Damaged rows of envelopes, as far as they can be counted: rows on an unreadable page cannot.
     pub damaged_rows: u64,
-    /// Stretches of rows that could not be read.
+    /// Ranges of rows that could not be read.
     pub gaps: u64,
 }
 
-/// How far healing is.
+/// The state of healing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heal {
-    /// There is nothing to heal.
+    /// There is no damage.
     Whole,
-    /// It goes on in the background; until it is done, nothing can be read or written.
+    /// Healing runs in the background. Until it ends, nothing can be read or written.
     UnderWay,
-    /// The rows are whole again, without those that were damaged.
+    /// All rows are readable again, without those that were damaged.
     Done(Healed),
-    /// It cannot be healed: the disk fails, or is full.
+    /// Healing failed: the disk returns errors or is full.
     Failed(String),
 }
 
-/// An ordered space of byte keys with atomic batches. One owner; calls block.
+/// An ordered map of byte keys with atomic batches. It has one owner; calls block.
 pub trait Backend: Send {
     /// The value of one row.
     ///
@@ -83,7 +82,7 @@ pub trait Backend: Send {
     /// [`BackendError`] if it cannot be read.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, BackendError>;
 
-    /// The rows in `from..=to`, ascending, read as they are asked for.
+    /// The rows in `from..=to`, ascending. They are read while the iterator advances.
     fn range(&self, from: &[u8], to: &[u8]) -> RowIter<'_>;
 
     /// Applies all changes or none.
@@ -95,18 +94,18 @@ pub trait Backend: Send {
     /// Makes every earlier commit durable.
     ///
     /// # Errors
-    /// [`BackendError`]: whether they are is unknown.
+    /// [`BackendError`]: whether they are durable is unknown.
     fn sync(&mut self) -> Result<(), BackendError>;
 
     /// The free space of the disk.
     fn room(&self) -> Room;
 
-    /// Whether damage was met that stays until it is healed.
+    /// Whether damage was found that only healing can repair.
     fn is_hurt(&self) -> bool {
         false
     }
 
-    /// Begins to heal what is hurt, or says how far it is.
+    /// Begins to heal damage, or returns the state of healing.
     fn heal(&mut self) -> Heal {
         Heal::Whole
     }
@@ -115,7 +114,7 @@ pub trait Backend: Send {
     fn usage(&self) -> Usage;
 }
 
-/// Anything with rows to read in order.
+/// A source of rows in order.
 pub(crate) trait Ranges {
     /// The rows in `from..=to`, ascending.
     fn rows(&self, from: &[u8], to: &[u8]) -> RowIter<'_>;

@@ -1,5 +1,5 @@
-//! The certificates of writers: a row for each, by its hash. The store does not read them; the core says which
-//! are kept and which are dropped, and so bounds how many there are.
+//! The certificates of writers: one row each, by its hash. The store does not interpret them. The core
+//! decides which are kept, and so bounds their number.
 
 use bytes::Bytes;
 use potluck_record::{CertificateHash, StorageReply};
@@ -8,10 +8,10 @@ use crate::backend::Backend;
 use crate::rows;
 use crate::txn::{Fault, Txn};
 
-/// Most rows of one scan, whatever its limit. Raising it occupies the disk longer at a time.
+/// Most rows of one scan, whatever its limit. Raising it keeps the disk busy for longer at a time.
 const SCAN_MAX: u32 = 1024;
 
-/// Keeps these certificates and drops those.
+/// Stores and removes certificates.
 pub(crate) fn keep<B: Backend>(
     txn: &mut Txn<'_, B>,
     keep: &[Bytes],
@@ -26,8 +26,8 @@ pub(crate) fn keep<B: Backend>(
     StorageReply::Certificates { certificates: Vec::new(), next: None }
 }
 
-/// Up to `limit` certificates behind `after`, in the order of their hashes. A damaged one is left out: other
-/// holders have it too.
+/// Up to `limit` certificates after `after`, in the order of their hashes. A damaged one is left out, because
+/// other holders have it too.
 pub(crate) fn scan<B: Backend>(
     txn: &Txn<'_, B>,
     after: Option<&CertificateHash>,

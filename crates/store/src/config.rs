@@ -1,20 +1,20 @@
-//! What a store on disk may use.
+//! The configuration of a store on disk.
 
 use potluck_base::NetworkId;
 
 const MIB: u64 = 1024 * 1024;
 
-/// When a batch is acknowledged.
+/// The time at which a batch is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SyncMode {
-    /// When it is on the disk. What every real node uses.
+    /// After it is on the disk. Every real node uses this.
     #[default]
     Data,
-    /// When the operating system has it, which a loss of power undoes. For tests and benchmarks.
+    /// After the operating system has it; a loss of power can undo it. For tests and benchmarks.
     Buffered,
 }
 
-/// What may be kept besides the bytes of [`StoreConfig::disk_bytes`]; `None`: as much as there is room for.
+/// Limits besides the bytes of [`StoreConfig::disk_bytes`]. `None`: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Quotas {
     /// Most envelopes held as replica.
@@ -27,30 +27,29 @@ pub struct Quotas {
     pub key_bytes: Option<u64>,
 }
 
-/// How to open a store on disk.
+/// The options for opening a store on disk.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// The network that the folder belongs to.
     pub network: NetworkId,
-    /// When a batch is acknowledged.
+    /// The time at which a batch is acknowledged.
     pub sync: SyncMode,
-    /// About how much memory the store may take: a quarter for cached blocks, the rest for write
-    /// buffers and what goes with them. Under about 3 MiB the engine's fixed costs dominate.
+    /// The approximate memory of the store: a quarter for cached blocks, the rest for write buffers and their
+    /// overhead. Under about 3 MiB the engine's fixed costs dominate.
     pub memory_bytes: u64,
-    /// How many bytes of live rows may be kept; `None`: as the disk allows. The engine's files
-    /// settle at some tenth more, and while it rewrites them they may take twice as much; its
-    /// journal of up to 64 MiB comes on top.
+    /// Most bytes of live rows. `None`: as much as the disk allows. The engine's files take about a tenth
+    /// more, and up to twice as much while the engine rewrites them; its journal of up to 64 MiB is not
+    /// included.
     pub disk_bytes: Option<u64>,
-    /// What else may be kept.
+    /// Other limits of the store.
     pub quotas: Quotas,
-    /// Nothing may grow while the disk has less room than this and a quarter of the store's tables
-    /// (at most 1 GiB), which are rewritten now and then. The engine does not survive a disk that
-    /// is really full.
+    /// No row may grow while the disk has less free space than this plus a quarter of the store's tables (at
+    /// most 1 GiB), which the engine sometimes rewrites. The engine fails if the disk is completely full.
     pub reserve_bytes: u64,
 }
 
 impl StoreConfig {
-    /// The defaults for `network`: synced, 256 MiB of memory, 64 MiB of the disk left free.
+    /// The defaults for `network`: synced commits, 256 MiB of memory, 64 MiB of the disk left free.
     #[must_use]
     pub const fn new(network: NetworkId) -> Self {
         Self {
@@ -69,30 +68,31 @@ impl StoreConfig {
     }
 }
 
-/// How the engine shares a store's memory out.
+/// The division of a store's memory in the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Budget {
-    /// For cached blocks.
+    /// Bytes of the block cache.
     pub(crate) cache_bytes: u64,
-    /// For the write buffer that takes writes now; up to [`SEALED_MAX`] more wait for the disk.
+    /// Bytes of the active write buffer. Up to [`SEALED_MAX`] more are in memory until they are flushed.
     pub(crate) memtable_bytes: u64,
-    /// Threads that write buffers out and compact.
+    /// Threads that flush write buffers and compact tables.
     pub(crate) workers: usize,
     /// Files held open for reading.
     pub(crate) open_files: usize,
 }
 
-/// Most full write buffers that may wait before writers wait too.
+/// Full write buffers that may wait for a flush before commits wait too. Raising it takes memory and makes
+/// waits rarer.
 pub(crate) const SEALED_MAX: usize = 2;
 
 impl Budget {
     pub(crate) fn of(memory_bytes: u64) -> Self {
         Self {
             cache_bytes: (memory_bytes / 4).max(MIB / 8),
-            // Larger ones make fewer tables, so that reads of absent keys look at fewer filters and each
+            // Larger write buffers give fewer tables. Reads of absent keys then check fewer filters, and each
             // row is rewritten less often.
             memtable_bytes: (memory_bytes / 8).clamp(MIB / 4, 32 * MIB),
-            // With two, one is always free to empty write buffers while the other compacts.
+            // With two threads, one can always flush write buffers while the other compacts.
             workers: if memory_bytes >= 32 * MIB { 2 } else { 1 },
             open_files: (memory_bytes / MIB * 2).clamp(16, 512) as usize,
         }

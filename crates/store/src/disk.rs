@@ -1,17 +1,19 @@
 //! The backend of a real node: one keyspace of an LSM tree (`fjall`).
 //!
-//! What was learned of the engine, from its sources and by test:
-//! - A write error poisons it for good, also for a full disk; so room is checked before a batch
-//!   ([`Room`]) and any error stops the store.
-//! - Its own wait for write buffers does not look whether the thread that empties them has died;
-//!   so we wait before a commit, and look.
-//! - The size of write buffers is fixed when a keyspace is made; so we seal them ourselves.
-//! - It is not safe against a kill while it makes its folder; so that is made aside and renamed.
-//! - It trusts its manifests and deletes what a damaged one does not name; so we check them first.
-//! - It panics on some other damage; so panics are caught and become errors.
-//! - A block with a wrong checksum stays for ever: a read of it fails each time, and so does the first
-//!   compaction that meets it, after which nothing can be written; so damage is healed by writing the
-//!   readable rows into a new folder ([`crate::heal`]).
+//! Properties of the engine, known from its sources and by tests:
+//! - After any write error, also on a full disk, it refuses all further writes. So the free space is checked
+//!   before a batch ([`Room`]), and any error stops the store.
+//! - When it waits for write buffers to be flushed, it does not notice that the flushing thread died. So this
+//!   backend waits before a commit and checks the threads.
+//! - The size of write buffers is fixed when a keyspace is created. So this backend seals them itself.
+//! - A kill while it creates its folder leaves the folder unusable. So the folder is created under another
+//!   name and renamed.
+//! - It trusts its manifests and deletes files that a damaged manifest does not name. So the manifests are
+//!   checked first.
+//! - It panics on some other damage. So panics are caught and become errors.
+//! - A block with a wrong checksum stays for ever: each read of it fails, and so does the first compaction
+//!   that reads it, after which no more writes are possible. So damage is healed by writing the readable
+//!   rows into a new folder ([`crate::heal`]).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -33,26 +35,28 @@ use crate::heal::{self, Healing};
 
 /// The engine's folder inside the data folder.
 pub(crate) const RECORDS: &str = "records";
-/// Where it is made; what a kill leaves there is never read.
+/// The folder in which the engine is created. Remains of a kill in it are never read.
 pub(crate) const RECORDS_NEW: &str = "records.new";
 const KEYSPACE: &str = "rows";
 
-/// What the engine may take for a copy that is read once from end to end.
+/// Memory of the engine for a copy that is read once completely.
 const COPY_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a row costs in a write buffer besides its bytes: allocations, list node, handles.
+/// Bytes that a row takes in a write buffer besides its own: allocations, list node, handles.
 pub(crate) const ROW_OVERHEAD: u64 = 160;
-/// Tables on the first level at which writers wait for compaction; the engine halts at 30.
+/// Tables on the first level at which commits wait for compaction. The engine itself stops writes at 30.
 pub(crate) const L0_TABLES_MAX: usize = 20;
-/// Most room kept for tables being rewritten, on top of the reserve: a quarter of all tables.
+/// Most disk space that is reserved for rewriting tables, besides the fixed reserve. The reserve is a quarter
+/// of all tables, up to this.
 const REWRITE_RESERVE_MAX: u64 = 1024 * 1024 * 1024;
-/// How often to look whether a wait is over, and how often at most for compaction.
+/// Time between two checks of a wait; and the number of checks after which a commit no longer waits for
+/// compaction.
 pub(crate) const POLL: Duration = Duration::from_millis(1);
 pub(crate) const COMPACTION_POLLS_MAX: u32 = 5_000;
 
-/// The engine, open.
+/// The open engine.
 pub(crate) struct Engine {
-    // Dropped in this order.
+    // Fields are dropped in this order.
     pub(crate) rows: Keyspace,
     pub(crate) database: Database,
 }
@@ -74,20 +78,20 @@ impl Engine {
         (batch, buffered)
     }
 
-    /// Writes rows into an engine that nothing else uses; it seals its write buffers itself.
+    /// Writes rows into an engine that has no other user. The engine seals its write buffers itself.
     pub(crate) fn fill(&self, changes: Changes) -> Result<(), BackendError> {
         let (batch, _) = self.batch(changes, PersistMode::Buffer);
         while self.rows.sealed_memtable_count() > SEALED_MAX
             || self.rows.l0_table_count() >= L0_TABLES_MAX
         {
-            // Fails if a worker died.
+            // Fails if a worker thread of the engine died.
             self.database.persist(PersistMode::Buffer).map_err(translate)?;
             std::thread::sleep(POLL);
         }
         guarded(|| batch.commit().map_err(translate))
     }
 
-    /// Makes all that was written durable.
+    /// Makes all earlier writes durable.
     pub(crate) fn sync(&self) -> Result<(), BackendError> {
         guarded(|| self.database.persist(PersistMode::SyncAll).map_err(translate))
     }
@@ -99,7 +103,7 @@ impl Ranges for Engine {
             Ok(rows) => rows,
             Err(error) => return Box::new(std::iter::once(Err(error))),
         };
-        // After an error the iterator's state is unknown: end there.
+        // After an error the state of the engine's iterator is unknown, so this iterator ends.
         let mut failed = false;
         Box::new(std::iter::from_fn(move || {
             if failed {
@@ -117,20 +121,20 @@ impl Ranges for Engine {
 
 /// Rows on disk.
 pub struct DiskBackend {
-    // Dropped in this order: the lock goes last.
+    // Fields are dropped in this order: the lock last.
     /// `None` while the rows are written anew.
     engine: Option<Engine>,
     healing: Option<Healing>,
     budget: Budget,
-    /// What the active write buffer holds, roughly.
+    /// The approximate bytes in the active write buffer.
     unsealed_bytes: u64,
     reserve_bytes: u64,
-    /// What the engine said that only writing its rows anew can mend.
+    /// Damage that the engine reported and that only healing can repair.
     hurt: Hurt,
     lock: FolderLock,
 }
 
-/// Notes damage that a read or a write met.
+/// Records damage that a read or a write found.
 #[derive(Debug, Default)]
 struct Hurt {
     damaged: AtomicBool,
@@ -147,7 +151,7 @@ impl Hurt {
 }
 
 impl DiskBackend {
-    /// Opens the engine in the folder that `lock` holds, making it with `birth` rows if need be.
+    /// Opens the engine in the folder of `lock`. If it is new, creates it with the rows `birth`.
     pub(crate) fn open(
         lock: FolderLock,
         config: &StoreConfig,
@@ -186,7 +190,7 @@ impl DiskBackend {
         Ok(backend)
     }
 
-    /// Opens a copy of the engine's folder to read it: nothing is compacted or written out.
+    /// Opens a copy of the engine's folder for reading: nothing is compacted or flushed.
     pub(crate) fn open_copy(lock: FolderLock, path: &Path) -> Result<Self, OpenError> {
         let budget = Budget { workers: 0, ..Budget::of(COPY_MEMORY_BYTES) };
         let damaged = |detail| OpenError::Damaged { folder: lock.folder().join(RECORDS), detail };
@@ -208,7 +212,7 @@ impl DiskBackend {
         })
     }
 
-    /// The lock of the folder, which another may hold on to when this is closed.
+    /// The lock of the folder. A caller may keep a clone of it after this backend is closed.
     pub(crate) const fn lock(&self) -> &FolderLock {
         &self.lock
     }
@@ -218,8 +222,8 @@ impl DiskBackend {
         self.engine.as_ref().ok_or_else(healing)
     }
 
-    /// Waits until few enough write buffers and tables are unfinished. Bounds memory, and keeps out
-    /// of the engine's own wait, which would not notice that its workers died.
+    /// Waits until few write buffers and tables are unfinished. This bounds memory, and avoids the engine's
+    /// own wait, which would not notice that its worker threads died.
     fn wait_for_workers(&self) -> Result<(), BackendError> {
         let engine = self.engine()?;
         let mut polls = 0;
@@ -229,7 +233,7 @@ impl DiskBackend {
             if !flushing && (!compacting || polls >= COMPACTION_POLLS_MAX) {
                 return Ok(());
             }
-            // Fails if a worker died.
+            // Fails if a worker thread of the engine died.
             self.written(engine.database.persist(PersistMode::Buffer))?;
             std::thread::sleep(POLL);
             polls += 1;
@@ -245,7 +249,8 @@ impl DiskBackend {
         Ok(())
     }
 
-    /// Notes whether the engine refuses all writes, as after a compaction that met damage.
+    /// Records whether the engine refuses all writes, as it does after a compaction that read a damaged
+    /// block.
     fn written<T>(&self, outcome: fjall::Result<T>) -> Result<T, BackendError> {
         if matches!(outcome, Err(fjall::Error::Poisoned)) {
             self.hurt.refuses_writes.store(true, Ordering::Relaxed);
@@ -267,7 +272,7 @@ impl DiskBackend {
 
 impl Drop for DiskBackend {
     fn drop(&mut self) {
-        // The lock of the folder is held until nothing is written in it any more.
+        // The folder stays locked until the healing thread has stopped writing in it.
         if let Some(healing) = self.healing.take() {
             healing.stop();
         }
@@ -307,7 +312,8 @@ impl Backend for DiskBackend {
     }
 
     fn room(&self) -> Room {
-        // A file system that cannot say is taken to have room: its errors will tell.
+        // If the file system cannot report its free space, it is taken to have room; a full disk then shows
+        // as an error of a write.
         let free = fs4::available_space(self.lock.folder()).unwrap_or(u64::MAX);
         let tables = self.engine.as_ref().map_or(0, |engine| engine.rows.disk_space());
         let rewriting = (tables / 4).min(REWRITE_RESERVE_MAX);
@@ -367,16 +373,16 @@ impl Backend for DiskBackend {
 pub(crate) fn open_engine(path: &Path, budget: &Budget) -> fjall::Result<(Database, Keyspace)> {
     let database = Database::builder(path)
         .cache_size(budget.cache_bytes)
-        // None where a copy is only read; the checked variant of this refuses that.
+        // Zero for a copy that is only read; the checked variant of this method refuses zero.
         .worker_threads_unchecked(budget.workers)
         .max_cached_files(Some(budget.open_files))
         .max_journaling_size(128 * 1024 * 1024)
         .open()?;
     let options = || {
         KeyspaceCreateOptions::default()
-            // We seal write buffers ourselves; this is only a net below.
+            // This backend seals write buffers itself; this limit applies only if it does not.
             .max_memtable_size(64 * 1024 * 1024)
-            // In parts and through the cache, so that its size bounds them too.
+            // Filters are partitioned and cached, so that the cache size bounds them too.
             .filter_block_partitioning_policy(PartitioningPolicy::all(true))
             .index_block_partitioning_policy(PartitioningPolicy::all(true))
             .filter_block_pinning_policy(PinningPolicy::all(false))
@@ -386,7 +392,7 @@ pub(crate) fn open_engine(path: &Path, budget: &Budget) -> fjall::Result<(Databa
     Ok((database, rows))
 }
 
-/// Why the engine did not open, for a person.
+/// Why the engine did not open, as a message.
 fn refusal(folder: &Path, error: fjall::Error) -> OpenError {
     use fjall::{Error, LsmError};
     use std::io::ErrorKind;
@@ -395,7 +401,7 @@ fn refusal(folder: &Path, error: fjall::Error) -> OpenError {
         Error::Io(source) | Error::Storage(LsmError::Io(source))
             if !matches!(
                 source.kind(),
-                // What a file that was cut off or went missing gives.
+                // The errors that a truncated or missing file gives.
                 ErrorKind::UnexpectedEof | ErrorKind::NotFound | ErrorKind::InvalidInput
             ) =>
         {
@@ -405,7 +411,7 @@ fn refusal(folder: &Path, error: fjall::Error) -> OpenError {
     }
 }
 
-/// Makes the engine's folder aside, complete with its first rows, and puts it in place.
+/// Creates the engine's folder with its first rows under another name, and renames it.
 pub(crate) fn create(
     folder: &Path,
     aside: &Path,
@@ -435,7 +441,7 @@ fn io_error(folder: &Path, source: std::io::Error) -> OpenError {
     OpenError::Io { folder: folder.to_owned(), source }
 }
 
-/// Runs a call into the engine; a panic in there becomes an error.
+/// Calls the engine. A panic in the engine becomes an error.
 pub(crate) fn guarded<T>(
     call: impl FnOnce() -> Result<T, BackendError>,
 ) -> Result<T, BackendError> {
@@ -443,8 +449,8 @@ pub(crate) fn guarded<T>(
         .unwrap_or_else(|| Err(BackendError::Broken("the storage engine gave up".to_owned())))
 }
 
-/// Runs a call into the engine; `None` if it panicked. What it leaves half done is never used again:
-/// a store that did not open is dropped, one that broke stops.
+/// Calls the engine. `None` if it panicked. Its state is not used after that: a store that did not open is
+/// dropped, and an open store stops.
 pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(call)).ok()
 }
@@ -471,7 +477,7 @@ pub(crate) fn translate(error: fjall::Error) -> BackendError {
     }
 }
 
-/// What the engine says, without its prefix, on one line.
+/// The engine's error message without its prefix, on one line.
 pub(crate) fn describe(error: &fjall::Error) -> String {
     format!("{error:?}").replace('\n', " ")
 }

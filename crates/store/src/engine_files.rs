@@ -1,9 +1,10 @@
-//! The engine's files seen from outside: what it does not check itself, and what they take.
+//! Checks of the engine's files that the engine does not do itself, and their size.
 //!
-//! The engine trusts its manifests. From a damaged one it would take tables for leftovers and
-//! delete them, or abort the process; without one it would take the whole keyspace for unfinished
-//! and delete that. It does store a checksum of them, so we compare before it opens anything. It
-//! also makes room for as many sections as a table claims to have, before it looks whether it does.
+//! The engine trusts its manifests. With a damaged manifest it would take tables for leftovers and delete
+//! them, or abort the process; without a manifest it would take the whole keyspace for unfinished and delete
+//! it. The engine stores a checksum of each manifest, so this module compares it before the engine opens a
+//! file. The engine also allocates memory for the number of sections that a table claims, before it checks
+//! the claim.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,24 +12,25 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-/// The version marker of the engine; it would start anew without.
+/// The version marker of the engine. Without it the engine would create a new database.
 const MARKER: &str = "version";
-/// Where keyspaces are, one folder each with a number for a name.
+/// The folder of the keyspaces: one folder each, with a number as its name.
 const KEYSPACES: &str = "keyspaces";
-/// Which manifest of a keyspace counts, and its checksum.
+/// The file with the number and the checksum of a keyspace's valid manifest.
 const CURRENT: &str = "current";
 
-/// Where a keyspace's tables are.
+/// The folder of a keyspace's tables.
 const TABLES: &str = "tables";
-/// What a table ends with: this, two bytes, a checksum (16), place and length of its contents list.
+/// The start of a table's trailer. Two bytes, a checksum (16), and the position and length of the table of
+/// contents follow it.
 const TRAILER_MAGIC: &[u8] = b"SFA!";
 const TRAILER_BYTES: usize = 38;
-/// What a contents list starts with, before its length (u32).
+/// The start of a table of contents, before its length (u32).
 const CONTENTS_MAGIC: &[u8] = b"TOC!";
-/// More sections than any table has.
+/// A bound for the sections of a table; real tables have far fewer.
 const SECTIONS_MAX: u32 = 1_000;
 
-/// Checks what the engine does not. Gives a sentence about the first thing that is wrong.
+/// Checks what the engine does not check. Returns a message about the first fault.
 pub(crate) fn check(path: &Path) -> io::Result<Result<(), String>> {
     if !path.join(MARKER).is_file() {
         return Ok(Err("the engine's version file is missing".to_owned()));
@@ -58,7 +60,7 @@ pub(crate) fn check(path: &Path) -> io::Result<Result<(), String>> {
     Ok(Ok(()))
 }
 
-/// Whether a keyspace's manifest is there and has the checksum that was noted beside its number.
+/// Whether a keyspace's manifest exists and has the checksum that is stored beside its number.
 fn manifest_is_sound(keyspace: &Path) -> io::Result<bool> {
     let Some(current) = read(&keyspace.join(CURRENT))? else { return Ok(false) };
     let Some((number, rest)) = current.split_first_chunk::<8>() else { return Ok(false) };
@@ -68,8 +70,8 @@ fn manifest_is_sound(keyspace: &Path) -> io::Result<bool> {
     Ok(xxh3_128(&manifest) == u128::from_le_bytes(*checksum))
 }
 
-/// Whether a table's contents list has a length that can be. A table that is otherwise damaged, or
-/// unfinished, passes: those the engine finds out by itself.
+/// Whether the length of a table's contents is possible. A table that is damaged otherwise, or unfinished,
+/// passes: the engine detects that itself.
 fn contents_are_sane(table: &Path) -> io::Result<bool> {
     let mut file = File::open(table)?;
     if file.metadata()?.len() < TRAILER_BYTES as u64 {
@@ -91,7 +93,7 @@ fn contents_are_sane(table: &Path) -> io::Result<bool> {
     Ok(count.is_none_or(|count| u32::from_le_bytes(*count) <= SECTIONS_MAX))
 }
 
-/// A file's bytes, if it is there.
+/// The bytes of a file, if it exists.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -99,13 +101,13 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Bytes of disk taken by all files under `path`. Journals are made larger than they are filled,
-/// so blocks count where the system can tell.
+/// Bytes of disk that all files under `path` take. Journals are preallocated, so the allocated blocks are
+/// counted on systems that report them.
 pub(crate) fn bytes(path: &Path) -> u64 {
     let mut folders: Vec<PathBuf> = vec![path.to_owned()];
     let mut bytes = 0;
     while let Some(folder) = folders.pop() {
-        // Files come and go while the engine works.
+        // Files are created and removed while the engine works.
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() {
@@ -135,7 +137,7 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Makes renames inside `folder` durable: the system does so by itself.
+/// Makes renames inside `folder` durable. This system does so by itself.
 #[cfg(not(unix))]
 pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())

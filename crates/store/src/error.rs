@@ -1,17 +1,17 @@
-//! Why a data folder could not be opened.
+//! Errors of opening a data folder.
 
 use std::path::PathBuf;
 
-/// Why a store did not open. Nothing in the folder changed that matters.
+/// Why a store could not be opened. No record in the folder changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process, or another store of this one, has it.
+    /// Another process, or another store of this process, uses the folder.
     #[error("data folder {} is in use by another node", folder.display())]
     Locked {
         /// The data folder.
         folder: PathBuf,
     },
-    /// It was made for another network.
+    /// The folder was created for another network.
     #[error("data folder {} belongs to another network; use one folder per network", folder.display())]
     OtherNetwork {
         /// The data folder.
@@ -36,7 +36,7 @@ pub enum OpenError {
         /// The newest format known here.
         known: u32,
     },
-    /// Its files are not as they were written.
+    /// The engine's files are damaged.
     #[error(
         "the records in {} are damaged ({detail}); move the folder away and start anew, \
          the other nodes have copies",
@@ -45,10 +45,10 @@ pub enum OpenError {
     Damaged {
         /// The folder with the damaged files.
         folder: PathBuf,
-        /// What the engine says, in short.
+        /// The engine's error, in short.
         detail: String,
     },
-    /// The index of what is shared is not as it was written.
+    /// The index of shared files is damaged.
     #[error(
         "the index of shared files in {} is damaged ({detail}); stop the node, move the folder above \
          it away and share the files again",
@@ -57,15 +57,15 @@ pub enum OpenError {
     IndexDamaged {
         /// The folder with the damaged files.
         folder: PathBuf,
-        /// What the engine says, in short.
+        /// The engine's error, in short.
         detail: String,
     },
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("cannot use data folder {}: {source}", folder.display())]
     Io {
         /// The data folder.
         folder: PathBuf,
-        /// What it said.
+        /// The error.
         source: std::io::Error,
     },
 }

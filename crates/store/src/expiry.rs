@@ -1,4 +1,4 @@
-//! Dropping what has outlived itself, from an index in order of time.
+//! Removes expired envelopes, with an index in the order of expiry.
 
 use potluck_base::{Key, UnixMillis};
 use potluck_record::{Place, StorageFailure, StorageReply};
@@ -8,10 +8,10 @@ use crate::names;
 use crate::rows::{self, ExpiryEntry, Summary};
 use crate::txn::{Fault, Txn};
 
-/// Most envelopes dropped by one operation, whatever its limit: it bounds the batch.
+/// Most envelopes removed by one operation, whatever its limit. Raising it makes larger batches.
 const DROPS_MAX: u32 = 10_000;
 
-/// Drops up to `limit` envelopes whose life is over at `now`.
+/// Removes up to `limit` envelopes whose life has ended at `now`.
 pub(crate) fn expire<B: Backend>(
     txn: &mut Txn<'_, B>,
     now: UnixMillis,
@@ -42,7 +42,7 @@ pub(crate) fn expire<B: Backend>(
     for entry in &due {
         match drop_entry(txn, entry) {
             Ok(was_there) => dropped += u32::from(was_there),
-            // The engine cannot read it. Let it lie rather than never expire anything again.
+            // The engine cannot read the row. It stays, so that expiry continues with the other rows.
             Err(Fault::Failed(_)) => {
                 txn.corrupt_rows += 1;
                 txn.unindex(entry);
@@ -55,14 +55,14 @@ pub(crate) fn expire<B: Backend>(
     Ok(StorageReply::Expired { dropped, more })
 }
 
-/// Drops one envelope and its index entry. Returns whether it was there.
+/// Removes one envelope and its index entry. Returns whether the envelope existed.
 fn drop_entry<B: Backend>(txn: &mut Txn<'_, B>, entry: &ExpiryEntry) -> Result<bool, Fault> {
     let found = match txn.envelope(entry.place, &entry.key, &entry.writer) {
-        // Damaged: it goes as well, only that the summary cannot be told by difference.
+        // A damaged envelope is removed too, but its share of the summary is unknown.
         Err(Fault::Failed(StorageFailure::Corrupt)) => return drop_damaged(txn, entry),
         found => found?,
     };
-    // An entry can be left over from a damaged row; what the envelope says counts.
+    // An entry can be left over from a damaged row. The expiry in the envelope decides.
     let Some((envelope, bytes)) =
         found.filter(|(envelope, _)| ExpiryEntry::of(entry.place, envelope.head()) == *entry)
     else {
@@ -105,7 +105,7 @@ fn drop_damaged<B: Backend>(txn: &mut Txn<'_, B>, entry: &ExpiryEntry) -> Result
     Ok(true)
 }
 
-/// The summary of a key's envelopes but one, from the envelopes themselves.
+/// The summary of a key without one envelope, computed from the other envelopes.
 fn summarize_others<B: Backend>(
     txn: &Txn<'_, B>,
     key: &Key,

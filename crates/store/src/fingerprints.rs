@@ -1,15 +1,18 @@
-//! The index of fingerprints: count and sum of digests of the keys held as replica, by ranges of keys, so
-//! that the fingerprint of any range costs no pass over its rows. Provider records are left out.
+//! The index of fingerprints: the number of replica keys and the sum of their digests, by ranges of keys.
+//! With it the fingerprint of a range needs no pass over the rows of the range. Provider records are left
+//! out.
 //!
-//! The leaves are prefix ranges that cover all keys; one is halved when it holds more than [`SPLIT_AT`]
-//! keys, and two are joined when they have become nearly empty. So the leaves are as fine as the keys of
-//! this node are dense, wherever its place among the keys is: leaves of a fixed depth would be too coarse
-//! in a large network, where all keys of a node share their first bits.
+//! The leaves are prefix ranges that cover all keys. A leaf with more than [`SPLIT_AT`] keys is halved, and
+//! two halves of a range are joined when they are nearly empty. The size of leaves thus follows the density
+//! of the keys that this node holds. Leaves of a fixed depth would be too coarse in a large network, where
+//! all keys of a node share their first bits.
 //!
-//! The index lies in memory only, 28 bytes a leaf (1.8 MiB at the most), and is made anew after the store
-//! is opened, a portion of rows at a time ([`StorageOp::Index`](potluck_record::StorageOp::Index)): nothing
-//! is written for it, and opening does not wait for it. **Invariant:** what lies below the portion reached
-//! changes with every commit; an answer is right before that as well, but is added up from the rows.
+//! The index is in memory only, with 28 bytes per leaf (at most 1.8 MiB). After the store is opened it is
+//! built in portions of rows ([`StorageOp::Index`](potluck_record::StorageOp::Index)), so opening does not
+//! wait for it and nothing is written for it.
+//!
+//! **Invariant:** the built part changes with every commit. Answers about the other part are right too, but
+//! are summed from the rows.
 
 use std::collections::BTreeSet;
 
@@ -22,27 +25,30 @@ use crate::records::summaries;
 use crate::rows::Summary;
 use crate::txn::{Fault, Txn};
 
-/// Keys of a leaf over which it is halved. More make the index smaller, and a comparison reads more rows.
+/// Keys of a leaf above which it is halved. Raising it makes the index smaller, and a comparison reads more
+/// rows.
 const SPLIT_AT: usize = 256;
-/// Most leaves. With ten million keys a leaf then holds 153 keys; with more it holds more.
+/// Most leaves. With ten million keys a leaf then holds 153 keys on average. Raising it takes memory, 28
+/// bytes per leaf.
 const LEAVES_MAX: usize = 65_536;
-/// The lowest number of bits of a leaf: the last four levels of prefixes need no leaf.
+/// The number of values of the first 64 bits that the smallest leaf covers: prefixes of leaves have at most
+/// 60 bits.
 const WIDTH_MIN: u64 = 16;
-/// Damaged rows that one reading of a range passes over. More are left out of the sums.
+/// Damaged rows that one read of a range skips. Further ones are left out of the sums.
 const DAMAGED_MAX: usize = 1000;
 
-/// What a change of one key's summary means for the index.
+/// The effect of a change of one key's summary on the index.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyChange {
     bits: u64,
     old: Option<StateDigest>,
     new: Option<StateDigest>,
-    /// What was there before could not be read: the leaf is counted again.
+    /// The old summary could not be read, so the leaf is counted again.
     unknown: bool,
 }
 
 impl KeyChange {
-    /// A summary gave way to another one.
+    /// The change from the summary `old` to `new`.
     pub(crate) fn of(key: &Key, old: Option<&Summary>, new: Option<&Summary>) -> Self {
         let counted = |summary: Option<&Summary>| {
             summary.filter(|summary| !summary.internal).map(|summary| summary.digest)
@@ -50,12 +56,12 @@ impl KeyChange {
         Self { bits: bits_of(key), old: counted(old), new: counted(new), unknown: false }
     }
 
-    /// A summary that could not be read gave way.
+    /// The change of a summary whose old value could not be read.
     pub(crate) fn unknown(key: &Key) -> Self {
         Self { bits: bits_of(key), old: None, new: None, unknown: true }
     }
 
-    /// `sum` with this change.
+    /// `sum` after this change.
     fn after(&self, sum: Fingerprint) -> Fingerprint {
         let mut sum = sum;
         if let Some(old) = self.old {
@@ -68,20 +74,20 @@ impl KeyChange {
     }
 }
 
-/// The index; see the module.
+/// The index. See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct FingerprintIndex {
     /// The first 64 bits of each leaf's first key, ascending. A leaf ends where the next one begins.
     starts: Vec<u64>,
     sums: Vec<StateDigest>,
     counts: Vec<u32>,
-    /// Keys from these first 64 bits on are not counted yet; `None`: all are.
+    /// Keys from these first 64 bits on are not in the index yet. `None`: all are.
     built_to: Option<u64>,
     split_at: usize,
     leaves_max: usize,
 }
 
-/// Whole leaves within a range.
+/// The sum of the leaves that lie completely in a range.
 struct Whole {
     first: u64,
     last: u64,
@@ -106,7 +112,7 @@ impl FingerprintIndex {
         }
     }
 
-    /// The leaf with these first bits.
+    /// The leaf that contains these first bits.
     fn leaf(&self, bits: u64) -> usize {
         self.starts.partition_point(|start| *start <= bits).saturating_sub(1)
     }
@@ -125,7 +131,7 @@ impl FingerprintIndex {
         roomy.then(|| start + (end - start) / 2 + 1)
     }
 
-    /// Halves a leaf; `lower` is what its first half holds.
+    /// Halves a leaf. `lower` is the fingerprint of its first half.
     fn split(&mut self, leaf: usize, middle: u64, lower: Fingerprint) {
         let count = u32::try_from(lower.keys).unwrap_or(u32::MAX);
         let rest = (self.sums[leaf].minus(lower.sum), self.counts[leaf].saturating_sub(count));
@@ -144,7 +150,7 @@ impl FingerprintIndex {
         Fingerprint { keys: u64::from(self.counts[leaf]), sum: self.sums[leaf] }
     }
 
-    /// The whole leaves in `from..=to` that are built.
+    /// The built leaves that lie completely in `from..=to`.
     fn whole(&self, from: &Key, to: &Key) -> Option<Whole> {
         let (from_bits, to_bits) = (bits_of(from), bits_of(to));
         let at_start = *from == first_key(from_bits);
@@ -156,7 +162,7 @@ impl FingerprintIndex {
             let end = self.end(leaf);
             (end < to_bits || (end == to_bits && at_end)) && self.is_built(end)
         };
-        // The ends ascend as the starts do.
+        // The ends are in ascending order, like the starts.
         let count = self.starts.len();
         let (mut low, mut high) = (first, count);
         while low < high {
@@ -171,7 +177,7 @@ impl FingerprintIndex {
         Some(Whole { first: self.starts[first], last: self.end(last), sum })
     }
 
-    /// Takes over the changes of a batch that was committed to `backend`.
+    /// Applies the changes of a batch that was committed. `rows` reads the committed rows.
     pub(crate) fn commit<B: Backend>(&mut self, changes: &[KeyChange], rows: &Txn<'_, B>) {
         let (mut touched, mut unknown) = (BTreeSet::new(), BTreeSet::new());
         for change in changes {
@@ -187,7 +193,7 @@ impl FingerprintIndex {
             self.set(leaf, sum);
         }
         if self.tend(&touched, &unknown, rows).is_err() {
-            // Rows that cannot be read at all: the sums are taken from the rows again, which says so.
+            // The rows cannot be read at all. Later sums are read from the rows and report the error.
             self.reset();
         }
     }
@@ -196,7 +202,7 @@ impl FingerprintIndex {
         *self = Self::with(self.split_at, self.leaves_max);
     }
 
-    /// Counts leaves again, and halves or joins leaves that have changed.
+    /// Counts leaves with unknown changes again, and splits or joins the leaves that changed.
     fn tend<B: Backend>(
         &mut self,
         touched: &BTreeSet<u64>,
@@ -205,7 +211,7 @@ impl FingerprintIndex {
     ) -> Result<(), Fault> {
         for start in unknown {
             let leaf = self.leaf(*start);
-            // A leaf that is built in part is counted as far as it is built.
+            // A leaf that is built in part is counted up to the built position.
             let end = self.end(leaf).min(self.built_to.map_or(u64::MAX, |to| to.saturating_sub(1)));
             let sum = add_up(&digests(rows, *start, end, usize::MAX)?);
             self.set(leaf, sum);
@@ -228,7 +234,7 @@ impl FingerprintIndex {
         Ok(())
     }
 
-    /// Joins the leaf of these bits with the other half of its range while both are nearly empty.
+    /// Joins the leaf of these bits with the other half of its range, as long as both are nearly empty.
     fn join(&mut self, bits: u64) {
         loop {
             let leaf = self.leaf(bits);
@@ -254,7 +260,7 @@ impl FingerprintIndex {
         }
     }
 
-    /// Reads the next keys of `rows` into the index.
+    /// Adds the next keys of `rows` to the index.
     pub(crate) fn build<B: Backend>(&mut self, rows: &Txn<'_, B>, limit: u32) -> StorageReply {
         let Some(from) = self.built_to else { return StorageReply::Indexed { more: false } };
         let portion = (limit as usize).max(2 * self.split_at + 1);
@@ -272,8 +278,9 @@ impl FingerprintIndex {
         StorageReply::Indexed { more: self.built_to.is_some() }
     }
 
-    /// Puts entries, which follow those that are placed, into leaves. The leaf in which they end is left
-    /// empty if others follow, so that the next portion begins with a leaf. Returns where that is.
+    /// Adds entries, which follow those in the index, to leaves. If more entries follow, the last leaf is
+    /// left empty, so that the next portion begins at the start of a leaf. Returns the position of the next
+    /// portion.
     fn place(&mut self, entries: &[(u64, StateDigest)], all: bool) -> u64 {
         let mut rest = entries;
         while let Some((bits, _)) = rest.first() {
@@ -293,7 +300,8 @@ impl FingerprintIndex {
             if last && here.len() <= self.split_at && !begun {
                 return self.starts[leaf];
             }
-            // A leaf that holds more than a portion is counted as far as its last key but one.
+            // A leaf with more keys than a portion is counted up to its last key of this portion, without
+            // that key.
             let kept = if last { here.partition_point(|(bits, _)| *bits < behind) } else { count };
             let sum = self.of_leaf(leaf).and(add_up(&here[..kept]));
             self.set(leaf, sum);
@@ -306,7 +314,7 @@ impl FingerprintIndex {
     }
 }
 
-/// The fingerprint of `from..=to` as this batch sees it.
+/// The fingerprint of `from..=to`, with the changes of this batch.
 pub(crate) fn fingerprint<B: Backend>(
     txn: &Txn<'_, B>,
     from: &Key,
@@ -334,7 +342,7 @@ pub(crate) fn fingerprint<B: Backend>(
     Ok(sum)
 }
 
-/// The same from the rows.
+/// The fingerprint of `from..=to`, computed from the rows.
 fn scanned<B: Backend>(txn: &Txn<'_, B>, from: &Key, to: &Key) -> Result<Fingerprint, Fault> {
     let mut sum = Fingerprint::default();
     for entry in summaries(txn, from, to) {
@@ -346,7 +354,7 @@ fn scanned<B: Backend>(txn: &Txn<'_, B>, from: &Key, to: &Key) -> Result<Fingerp
     Ok(sum)
 }
 
-/// Keys and digests in these ranges behind `after`, at most `limit`.
+/// Keys and digests in these ranges after the key `after`, at most `limit`.
 pub(crate) fn entries<B: Backend>(
     txn: &Txn<'_, B>,
     prefixes: &[Prefix],
@@ -374,8 +382,8 @@ pub(crate) fn entries<B: Backend>(
     Ok(StorageReply::Scanned { entries, more: false })
 }
 
-/// First bits and digests of the keys between two first bits, at most `limit`. Damaged rows are passed
-/// over: what they hold is found missing and repaired.
+/// First bits and digests of the keys between two first bits, at most `limit`. Damaged rows are skipped;
+/// other nodes find their records missing and repair them.
 fn digests<B: Backend>(
     rows: &Txn<'_, B>,
     from: u64,

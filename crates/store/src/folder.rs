@@ -1,4 +1,4 @@
-//! The lock on a data folder: one node at a time.
+//! The lock on a data folder: one process at a time uses it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
@@ -7,20 +7,21 @@ use std::sync::Arc;
 
 use crate::OpenError;
 
-/// A data folder held for this process. Released when dropped, and by the operating system when the
-/// process ends in whatever way.
+/// A locked data folder. The lock is released when the last clone is dropped; the operating system releases
+/// it when the process ends, in any way.
 #[derive(Debug, Clone)]
 pub struct FolderLock {
     folder: PathBuf,
-    // Held for its lock, by the last of the clones too.
+    // Kept open for its lock.
     _file: Arc<File>,
 }
 
 impl FolderLock {
-    /// Takes `folder`, making it if need be.
+    /// Locks `folder`. Creates it if it is missing.
     ///
     /// # Errors
-    /// [`OpenError::Locked`] if another has it, [`OpenError::Io`] if it cannot be used.
+    /// [`OpenError::Locked`] if another process or store holds the lock, [`OpenError::Io`] if the folder
+    /// cannot be used.
     pub fn acquire(folder: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { folder: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
@@ -33,11 +34,12 @@ impl FolderLock {
         Self::lock(folder, file)
     }
 
-    /// Takes `folder` to read it, without making or changing anything. `None` if it has no lock file, so
-    /// no node ever ran on it.
+    /// Locks `folder` for reading, without creating or changing a file. `None` if it has no lock file, so no
+    /// node ever used it.
     ///
     /// # Errors
-    /// [`OpenError::Locked`] if another has it, [`OpenError::Io`] if it cannot be read.
+    /// [`OpenError::Locked`] if another process or store holds the lock, [`OpenError::Io`] if the folder
+    /// cannot be read.
     pub fn acquire_to_read(folder: &Path) -> Result<Option<Self>, OpenError> {
         match File::open(folder.join("lock")) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -1,15 +1,16 @@
-//! Writing the rows of a damaged engine anew.
+//! Heals a damaged engine by writing its readable rows into a new folder.
 //!
-//! A page with a wrong checksum cannot be taken out of the engine, and the first compaction that meets it
-//! stops all writing. So a thread copies what can be read into a new folder, which then takes the place of
-//! the old one. Summaries, the expiry index and the counters are made from the envelopes, so they are right
-//! whatever was damaged. What is lost comes back from other replicas, which see that the digests differ.
+//! A page with a wrong checksum cannot be removed from the engine, and the first compaction that reads it
+//! stops all writes. So a thread copies the readable rows into a new folder, which then replaces the old one.
+//! Summaries, the expiry index and the counters are computed from the envelopes, so they are right whatever
+//! was damaged. Lost envelopes come back from other replicas, which see that the digests differ.
 //!
-//! An own envelope that is lost is never taken for none: its writer would not go on from what it wrote. The
-//! expiry index tells which there were. Where this node is a replica of the key too, it has the envelope as
-//! such; else a row says that it was lost, until it expires.
+//! A lost own envelope must not be treated as if it had never been written, because its writer would then not
+//! continue its own writes. The expiry index tells which own envelopes existed. If this node is also a
+//! replica of the key, the envelope is copied from there; otherwise a row records that it was lost, until it
+//! expires.
 //!
-//! **Invariant:** at every moment one of the two folders is complete, and [`settle`] knows which.
+//! **Invariant:** at every moment one of the two folders is complete, and [`settle`] determines which.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,26 +34,26 @@ use crate::rows::{self, ExpiryEntry, Summary};
 use crate::salvage::{Found, Salvage, Stretch};
 use crate::store::META_LEDGER;
 
-/// Where the damaged folder is while the new one takes its place.
+/// The path of the damaged folder while the new one replaces it.
 const RECORDS_OLD: &str = "records.old";
-/// Rows of one commit. Raising it takes memory; fewer make more commits.
+/// Rows of one commit. Raising it takes memory and makes fewer commits.
 const BATCH_ROWS: usize = 2000;
-/// What the new engine may take while it is filled.
+/// Memory of the new engine while it is filled.
 const MEMORY_BYTES: u64 = 64 * 1024 * 1024;
-/// Most stretches in which single rows are looked for. What is in further ones comes from other replicas.
+/// Most unreadable ranges in which single rows are searched. Rows in further ranges come from other replicas.
 const STRETCHES_MAX: usize = 1000;
-/// In the row of an own envelope that was lost.
+/// The value of the row of an own envelope that was lost.
 pub(crate) const LOST: &[u8] = b"lost";
 
-/// The thread that writes the rows anew.
+/// The thread that writes the rows into a new folder.
 pub(crate) struct Healing {
     thread: JoinHandle<Result<Healed, String>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Healing {
-    /// Starts it. If the engine only refuses writes, it is healed only if damage is found; else the disk
-    /// is at fault.
+    /// Starts the thread. If the engine only refuses writes, it is healed only if damage is found; otherwise
+    /// the disk is at fault.
     pub(crate) fn start(engine: Engine, folder: &Path, damaged: bool) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let work = Work { folder: folder.to_owned(), damaged, stop: Arc::clone(&stop) };
@@ -63,7 +64,7 @@ impl Healing {
         Ok(Self { thread, stop })
     }
 
-    /// What came of it, or itself if it is still at work.
+    /// The result, or itself if the thread is still running.
     pub(crate) fn outcome(self) -> Result<Result<Healed, String>, Self> {
         if !self.thread.is_finished() {
             return Err(self);
@@ -71,17 +72,17 @@ impl Healing {
         Ok(self.thread.join().unwrap_or_else(|_| Err(GAVE_UP.to_owned())))
     }
 
-    /// Ends it at the next batch.
+    /// Stops the thread at the next batch.
     pub(crate) fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        // What it says is not wanted any more.
+        // The result is no longer needed.
         let _ = self.thread.join();
     }
 }
 
 const GAVE_UP: &str = "the storage engine gave up while its rows were written anew";
 
-/// Puts the folders right after a crash that interrupted the exchange.
+/// Completes or reverts an exchange of folders that a crash interrupted.
 pub(crate) fn settle(folder: &Path) -> io::Result<()> {
     let (path, old) = (folder.join(RECORDS), folder.join(RECORDS_OLD));
     if !old.try_exists()? {
@@ -90,7 +91,7 @@ pub(crate) fn settle(folder: &Path) -> io::Result<()> {
     if path.try_exists()? {
         return std::fs::remove_dir_all(&old);
     }
-    // The new one may be complete or not; the damaged one is healed again when its damage is met.
+    // The new folder may be incomplete. The damaged folder is healed again when its damage is found.
     std::fs::rename(&old, &path)?;
     sync_folder(folder)
 }
@@ -166,7 +167,7 @@ impl Work {
     }
 }
 
-/// Rows on their way into a new engine.
+/// The copy of rows into a new engine.
 struct Copy<'a> {
     work: &'a Work,
     new: Engine,
@@ -174,7 +175,7 @@ struct Copy<'a> {
     ledger: Ledger,
     healed: Healed,
     tally: Tally,
-    /// Where envelopes could not be read.
+    /// The ranges in which envelopes could not be read.
     stretches: Vec<Stretch>,
 }
 
@@ -189,7 +190,7 @@ impl Copy<'_> {
         self.new.fill(std::mem::take(&mut self.changes)).map_err(|error| error.to_string())
     }
 
-    /// A row of the old engine; `None` if there is none.
+    /// The next row of the old engine. `None` if there is none.
     fn next(&mut self, old: &mut Salvage<'_, Engine>) -> Result<Option<(Bytes, Bytes)>, String> {
         loop {
             match old.next().transpose().map_err(|error| error.to_string())? {
@@ -205,7 +206,7 @@ impl Copy<'_> {
         }
     }
 
-    /// The rows that are made of nothing else, as they are.
+    /// Copies the rows that are not computed from other rows and are not envelopes.
     fn others(&mut self, old: &Engine) -> Result<(), String> {
         for tag in (0..u8::MAX).filter(|tag| !rows::is_of_records(*tag)) {
             let mut found = Salvage::over(old, vec![tag]..=vec![tag, 0xff]);
@@ -247,7 +248,7 @@ impl Copy<'_> {
         self.summary(under)
     }
 
-    /// Adds what writers have to what is written of it.
+    /// Adds the counted usage of writers to the written usage.
     fn shares(&mut self) -> Result<(), String> {
         for (writer, more) in self.tally.take() {
             let row = rows::share_row(&writer);
@@ -285,8 +286,8 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Envelopes in stretches that could not be read, as far as the expiry index names them. One that is in
-    /// another part of the engine than the damaged page can be read alone.
+    /// Copies the envelopes in unreadable ranges, as far as the expiry index names them and they can be read
+    /// alone, because they are in another part of the engine than the damaged page.
     fn lost(&mut self, old: &Engine) -> Result<(), String> {
         self.commit()?;
         if self.stretches.is_empty() {
@@ -346,8 +347,8 @@ impl Copy<'_> {
         self.put(row, value)
     }
 
-    /// The envelope that an entry of an own one names, where this node is a replica of the key too. It is
-    /// the same one: a writer's next envelope ends at another millisecond.
+    /// The envelope of an index entry of an own envelope, if this node is also a replica of the key. It is
+    /// the same envelope, because two envelopes of a writer have different expiries.
     fn as_replica(&self, entry: &ExpiryEntry) -> Result<Option<Bytes>, String> {
         let row = rows::envelope_row(Place::Replica, &entry.key, &entry.writer);
         let Some(value) = self.written(&row)? else { return Ok(None) };

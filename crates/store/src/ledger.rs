@@ -1,29 +1,29 @@
-//! The counters that a store keeps up to date with every change, and writes in the same batch.
+//! The counters of a store. They change with every change of rows and are written in the same batch.
 //!
-//! All of it saturates: a counter or a summary that a bad disk gave back as a huge number makes the
-//! figures wrong, which a recount mends, and must not stop the store.
+//! All arithmetic saturates. If a bad disk returns a huge counter or summary, the figures are wrong until a
+//! recount, but the store does not stop.
 
 use crate::rows::{EXPIRY_ROW_BYTES, OWN_KEY_BYTES, REPLICA_KEY_BYTES, SUMMARY_ROW_BYTES, Summary};
 
-/// Counters and the first expiry. Part of every commit, so that they are right at any crash and
+/// The counters and the first expiry. They are part of every commit, so they are right after any crash, and
 /// opening a store reads one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ledger {
-    /// Keys held as replica, internal ones not counted.
+    /// Keys held as replica, without internal ones.
     pub(crate) records: u64,
     /// Internal keys held as replica.
     pub(crate) internal_records: u64,
     /// Envelopes held as replica.
     pub(crate) envelopes: u64,
-    /// Envelopes of this node's own.
+    /// Envelopes that this node wrote.
     pub(crate) own: u64,
     /// Bytes of all envelopes.
     pub(crate) record_bytes: u64,
-    /// Writers with envelopes held as replica; [`UNCOUNTED`](Self::UNCOUNTED) if an older version wrote
-    /// this, which did not count them.
+    /// Writers with envelopes held as replica. [`UNCOUNTED`](Self::UNCOUNTED) if an older version, which did
+    /// not count them, wrote the counters.
     pub(crate) writers: u64,
-    /// No envelope expires before this; `u64::MAX` if there is none. Expiry looks from here on and
-    /// so never walks over what it deleted before.
+    /// No envelope expires before this; `u64::MAX` if there is no envelope. Expiry starts its scan here, so
+    /// it does not pass over rows that it deleted before.
     pub(crate) first_expiry: u64,
 }
 
@@ -42,7 +42,7 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Stands for writers that are not counted yet.
+    /// The value of `writers` if they are not counted yet.
     pub(crate) const UNCOUNTED: u64 = u64::MAX;
 
     /// Bytes of all rows, keys included.
@@ -57,7 +57,7 @@ impl Ledger {
         .fold(self.record_bytes, u64::saturating_add)
     }
 
-    /// Counts a key's summary in.
+    /// Adds the summary of a key.
     pub(crate) fn add(&mut self, summary: &Summary) {
         let keys = self.keys(summary.internal);
         *keys = keys.saturating_add(1);
@@ -65,7 +65,7 @@ impl Ledger {
         self.record_bytes = self.record_bytes.saturating_add(summary.bytes);
     }
 
-    /// Counts a key's summary out.
+    /// Subtracts the summary of a key.
     pub(crate) fn subtract(&mut self, summary: &Summary) {
         let keys = self.keys(summary.internal);
         *keys = keys.saturating_sub(1);
@@ -73,13 +73,13 @@ impl Ledger {
         self.record_bytes = self.record_bytes.saturating_sub(summary.bytes);
     }
 
-    /// Counts an own envelope in.
+    /// Adds an own envelope.
     pub(crate) fn add_own(&mut self, bytes: usize) {
         self.own = self.own.saturating_add(1);
         self.record_bytes = self.record_bytes.saturating_add(bytes as u64);
     }
 
-    /// Counts an own envelope out.
+    /// Subtracts an own envelope.
     pub(crate) fn subtract_own(&mut self, bytes: usize) {
         self.own = self.own.saturating_sub(1);
         self.record_bytes = self.record_bytes.saturating_sub(bytes as u64);

@@ -10,13 +10,13 @@ use crate::backend::{Backend, BackendError, Changes, Durability, Room, RowIter, 
 #[derive(Debug, Clone, Default)]
 pub struct MemoryBackend {
     rows: BTreeMap<Vec<u8>, Bytes>,
-    /// What a crash restores: the rows changed since the last sync as they were then.
+    /// The rows changed since the last sync, with their values at that time. A crash restores them.
     undo: Changes,
     bytes: u64,
 }
 
 impl MemoryBackend {
-    /// An empty one.
+    /// An empty backend.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -29,8 +29,8 @@ impl MemoryBackend {
         }
     }
 
-    /// Spoils the rows of `from..=to` for good, as a disk does that returns other bytes than it was
-    /// given: one bit of each is flipped. Says how many rows that are.
+    /// Damages the rows of `from..=to` permanently, like a disk that returns wrong bytes: flips one bit of
+    /// each. Returns the number of rows.
     pub(crate) fn damage(&mut self, from: &[u8], to: &[u8]) -> usize {
         let spoiled: Vec<(Vec<u8>, Bytes)> = self
             .rows
@@ -45,14 +45,14 @@ impl MemoryBackend {
             .collect();
         let count = spoiled.len();
         for (row, value) in spoiled {
-            // What a crash would restore lies on the same disk.
+            // The copy that a crash would restore is on the same disk.
             self.undo.remove(&row);
             self.set(row, Some(value));
         }
         count
     }
 
-    /// Changes a row and returns what was there.
+    /// Changes a row and returns its old value.
     fn set(&mut self, row: Vec<u8>, value: Option<Bytes>) -> Option<Bytes> {
         let row_bytes = row.len();
         let size = |value: &Option<Bytes>| value.as_ref().map_or(0, |v| row_bytes + v.len()) as u64;

@@ -1,7 +1,7 @@
-//! Damaged rows of replicas: an envelope that cannot be read does not count as stored, and the summary of
-//! its key is corrected, or no other node would repair it.
+//! Damaged rows of replicas. An envelope that cannot be read does not count as stored, and the summary of its
+//! key is corrected; otherwise no other node would repair it.
 //!
-//! Nothing is deleted: a damaged row stays until a valid envelope of its writer replaces it, or it expires. So
+//! Nothing is deleted: a damaged row stays until a valid envelope of its writer replaces it or it expires. So
 //! a row that only this version cannot read is not lost.
 
 use potluck_base::Key;
@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::rows::{self, Summary};
 use crate::txn::{Fault, Txn};
 
-/// Most summaries of one range that one operation computes again. It bounds the batch.
+/// Most summaries of one range that one operation computes again. Raising it makes larger batches.
 const RANGE_MAX: usize = 1_000;
 
 /// Whether a fault is a damaged row, and not a fault of the backend.
@@ -34,7 +34,7 @@ pub(crate) fn mend<B: Backend>(txn: &mut Txn<'_, B>, key: &Key) -> Result<bool, 
         }
     }
     let before = match txn.summary(key) {
-        // Of a damaged summary the rows tell what it counted.
+        // If the summary is damaged, its old counts are taken from the rows.
         Err(fault) if is_damage(&fault) => {
             txn.lost_summary(key);
             counted.internal = readable.is_some_and(|readable| readable.internal);
@@ -67,7 +67,7 @@ pub(crate) fn mend_range<B: Backend>(
             break;
         }
     }
-    // The row of no key describes nothing.
+    // A summary row without a valid key describes nothing.
     nonsense.into_iter().for_each(|row| txn.delete(row));
     for key in damaged {
         mend(txn, &key)?;

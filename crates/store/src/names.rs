@@ -1,8 +1,9 @@
-//! The index of names: which records are held as replica, in the order of their names, so that a page of
-//! a listing costs what is on it, and not a walk over all records.
+//! The index of names: the records held as replica in the order of their names, so that a page of a listing
+//! reads only the rows on it.
 //!
-//! A name's row is written with the first envelope of its key and goes with the last. A row that outlived
-//! its record, because a damaged envelope told no name, is dropped when a listing meets it.
+//! The row of a name is written with the first envelope of its key and removed with the last. A row can
+//! outlive its record, because a damaged envelope has no readable name; it is removed when a listing reads
+//! it.
 
 use bytes::Bytes;
 use potluck_base::UnixMillis;
@@ -17,21 +18,21 @@ use crate::records::load;
 use crate::rows;
 use crate::txn::{Fault, Txn};
 
-/// Bytes of envelopes that are read for one page: a page of large records ends early, and so occupies the
-/// store about as long as one of small records. Raising it makes pages of large records longer.
+/// Bytes of envelopes that are read for one page. A page of large records ends early, so that it occupies the
+/// store for about as long as a page of small records. Raising it allows larger pages.
 const PAGE_BYTES_READ_MAX: u64 = 2 << 20;
 /// Envelopes that are read for one commit while the index is built. Raising it makes fewer commits and takes
 /// more memory.
 const BUILT_AT_ONCE: usize = 4096;
 
-/// Enters the name of a record whose first envelope this is.
+/// Adds the name of a record of which this is the first envelope.
 pub(crate) fn add<B: Backend>(txn: &mut Txn<'_, B>, head: &SignedHead) {
     if let Some(row) = rows::name_row(head) {
         txn.put(row, Bytes::new());
     }
 }
 
-/// Takes the name of a record out, the last envelope of which goes.
+/// Removes the name of a record whose last envelope is removed.
 pub(crate) fn remove<B: Backend>(txn: &mut Txn<'_, B>, head: &SignedHead) {
     if let Some(row) = rows::name_row(head) {
         txn.delete(row);
@@ -68,7 +69,7 @@ pub(crate) fn page<B: Backend>(
     Ok(StorageReply::Names { entries, next: last.filter(|_| more) })
 }
 
-/// The rows of up to `limit` names that the query asks for, and whether there may be more.
+/// The rows of up to `limit` names that match the query, and whether there may be more.
 #[expect(clippy::type_complexity, reason = "a row and the name in it")]
 fn names<B: Backend>(
     txn: &Txn<'_, B>,
@@ -81,7 +82,7 @@ fn names<B: Backend>(
     let mut found = Vec::new();
     for row in txn.range(rows) {
         let row = row?.0;
-        // A row that is no name was never written here: the page ends before it.
+        // A row that is not a valid name was never written by this code. The page ends before it.
         let text = row.get(space.len()..).and_then(|name| std::str::from_utf8(name).ok());
         let name = text.filter(|name| name.starts_with(&*query.prefix));
         let name = name.filter(|name| query.until.as_deref().is_none_or(|until| *name <= until));
@@ -105,7 +106,8 @@ fn envelopes<B: Backend>(
 ) -> Result<Vec<Envelope>, Fault> {
     let Some(key) = space.key(name) else { return Ok(Vec::new()) };
     let loaded = match load(txn, &key, Place::Replica) {
-        // It is mended now: the second time the rest is the state of this node.
+        // The summary is mended now, so a second read returns the remaining envelopes as the state of this
+        // node.
         Err(fault) if is_damage(&fault) => {
             txn.corrupt_rows += 1;
             load(txn, &key, Place::Replica)?
@@ -116,8 +118,8 @@ fn envelopes<B: Backend>(
     Ok(envelopes)
 }
 
-/// Enters the names of all records: for a folder of a version that had no index. What a crash leaves of
-/// it is built again.
+/// Builds the index from all records, for a folder of a version that had no index. After a crash it is built
+/// again.
 pub(crate) fn build<B: Backend>(backend: &mut B) -> Result<(), BackendError> {
     let (mut from, to) = rows::replica_rows().into_inner();
     loop {
@@ -126,7 +128,7 @@ pub(crate) fn build<B: Backend>(backend: &mut B) -> Result<(), BackendError> {
         for row in backend.range(&from, &to).take(BUILT_AT_ONCE) {
             let (row, value) = row?;
             read += 1;
-            // A damaged envelope tells no name, and is repaired as one that is not there.
+            // A damaged envelope has no readable name. It is repaired like a missing one.
             if let Some(envelope) = rows::decode_envelope(&row, Place::Replica, &value)
                 && let Some(name) = rows::name_row(envelope.head())
             {

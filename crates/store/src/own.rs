@@ -1,4 +1,4 @@
-//! Reading this node's own envelopes in order of keys, heads only.
+//! Reads the heads of this node's own envelopes in the order of keys.
 
 use potluck_base::Key;
 use potluck_record::{Place, StorageReply};
@@ -7,11 +7,11 @@ use crate::backend::Backend;
 use crate::rows;
 use crate::txn::{Fault, Txn};
 
-/// Most rows of one scan, whatever its limit. Raising it occupies the disk longer at a time.
+/// Most rows of one scan, whatever its limit. Raising it keeps the disk busy for longer at a time.
 const OWN_ROWS_MAX: u32 = 1024;
 
-/// The heads of up to `limit` own envelopes from `from` on. A damaged row is left out: loading its key
-/// reports it.
+/// The heads of up to `limit` own envelopes with keys from `from` on. A damaged row is left out; loading its
+/// key reports it.
 pub(crate) fn scan_own<B: Backend>(
     txn: &Txn<'_, B>,
     from: &Key,

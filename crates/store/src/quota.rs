@@ -1,14 +1,15 @@
-//! Shares of the store: what each writer has here, what it may have, and which record gives way when the
-//! store is full.
+//! Quotas of the store: the usage of each writer, its limits, and the choice of records that are displaced
+//! when the store is full.
 //!
-//! What a writer has is a row that changes in the batch of its envelopes, so it is right after any crash and
-//! takes no memory. Caps of a writer and of a key hold only where the writer's node stores: repair
-//! brings in whatever other replicas hold, or they would never agree.
+//! The usage of a writer is a row that changes in the batch of the writer's envelopes, so it is right after
+//! any crash and takes no memory. The limits of a writer and of a key apply only when the writer's node
+//! stores an envelope. Repair ignores them, because replicas would never agree otherwise.
 //!
 //! When the store is full, a closer record displaces a farther one, and a record of a member below its fair
-//! share displaces one of members over theirs. The fair share is what all have divided by how many they are.
-//! A member over its share displaces no member below: it would push the others out with records that happen
-//! to be close. Only the farthest keys are looked at, so that a full store stays quick.
+//! share displaces records of members above theirs. The fair share is the used bytes divided by the number of
+//! writers. A record of a member above its share displaces only records of other members above theirs;
+//! otherwise such a member could push out others with records that are close to this node. Only the farthest
+//! keys are considered, so that writes into a full store stay fast.
 
 use std::collections::BTreeMap;
 
@@ -23,15 +24,16 @@ use crate::records::{remove, summaries};
 use crate::rows::{self, Summary};
 use crate::txn::{Fault, Txn};
 
-/// Keys that are looked at for one record that needs room, the farthest first. Raising it finds more records
-/// of members over their share and makes writes into a full store slower.
+/// Keys that are considered for one record that needs room, the farthest first. Raising it finds more records
+/// of members above their share, and makes writes into a full store slower.
 const CANDIDATES: usize = 32;
-/// The same for a record of this node's own, which is written less often and may displace near ones as well.
+/// The same limit for a record that this node wrote. Such writes are rarer, and may displace near records
+/// too.
 const OWN_CANDIDATES: usize = 256;
-/// Writers of a key that are looked at. A key with more is not displaced for its writers.
+/// Writers of a key that are considered. A key with more writers is not displaced for being above its share.
 const WRITERS_LOOKED_AT: usize = 32;
 
-/// What may be kept, and where the store is.
+/// The limits of the store, and its position among the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Most bytes of rows.
@@ -44,12 +46,12 @@ pub(crate) struct Limits {
     pub(crate) member_bytes: u64,
     /// Most bytes of the envelopes of one key.
     pub(crate) key_bytes: u64,
-    /// The position of this node; without it no record is displaced.
+    /// The position of this node. Without it no record is displaced.
     pub(crate) center: Option<Key>,
 }
 
 impl Limits {
-    /// No limit but the disk.
+    /// No limits except the size of the disk.
     pub(crate) const NONE: Self = Self {
         disk_bytes: u64::MAX,
         records: u64::MAX,
@@ -66,19 +68,20 @@ impl Limits {
         self.key_bytes = quotas.key_bytes.unwrap_or(u64::MAX);
     }
 
-    /// Whether the store itself has a limit.
+    /// Whether the store has a limit of its own.
     pub(crate) const fn is_bounded(&self) -> bool {
         self.disk_bytes != u64::MAX || self.records != u64::MAX
     }
 }
 
-/// What some writers have, so that it need not be read for each envelope.
+/// The usage of some writers, which spares a read for each envelope.
 pub(crate) type KnownShares = LruMap<PublicKey, Share>;
 
-/// Writers in it: those whose envelopes changed last. Raising it takes memory, a hundred bytes each.
+/// Writers in this cache: those whose envelopes changed last. Raising it takes about 100 bytes of memory per
+/// writer.
 pub(crate) const KNOWN_MAX: usize = 4096;
 
-/// What one writer has here as replica.
+/// The usage of one writer as replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Share {
     pub(crate) records: u64,
@@ -104,7 +107,7 @@ impl Share {
         }
     }
 
-    /// This share with an envelope of `new` bytes in place of one of `old` bytes.
+    /// This usage after an envelope of `old` bytes was replaced by one of `new` bytes.
     pub(crate) fn changed(mut self, old: Option<usize>, new: Option<usize>) -> Self {
         let records = |bytes: Option<usize>| u64::from(bytes.is_some());
         let bytes = |bytes: Option<usize>| bytes.unwrap_or_default() as u64;
@@ -114,10 +117,10 @@ impl Share {
     }
 }
 
-/// Most writers of which a tally holds counts.
+/// Most writers that a tally counts at once.
 const TALLY_MAX: usize = 10_000;
 
-/// Counts of envelopes by writer, while all envelopes are gone over.
+/// Counts of envelopes by writer during a pass over all envelopes.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     shares: BTreeMap<PublicKey, Share>,
@@ -129,33 +132,33 @@ impl Tally {
         *share = share.changed(None, Some(bytes));
     }
 
-    /// Whether its counts have to be written before more are taken.
+    /// Whether the counts must be written before more are added.
     pub(crate) fn is_full(&self) -> bool {
         self.shares.len() >= TALLY_MAX
     }
 
-    /// The counts so far, to be added to those that are written.
+    /// Takes the counts so far, which the caller adds to the written ones.
     pub(crate) fn take(&mut self) -> BTreeMap<PublicKey, Share> {
         std::mem::take(&mut self.shares)
     }
 }
 
-/// An envelope on its way in.
+/// An envelope that is about to be stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Incoming<'a> {
     pub(crate) head: &'a SignedHead,
     pub(crate) how: MergeAs,
     /// Its bytes.
     pub(crate) bytes: usize,
-    /// Bytes of the writer's envelope that it replaces.
+    /// Bytes of the same writer's envelope that it replaces.
     pub(crate) old: Option<usize>,
-    /// The summary of the key before and after.
+    /// The summary of the key before and after the change.
     pub(crate) before: Option<Summary>,
     pub(crate) after: Summary,
 }
 
 impl Incoming<'_> {
-    /// The counters of `ledger` with this envelope in.
+    /// The counters of `ledger` after the envelope was stored.
     fn counted(&self, mut ledger: Ledger) -> Ledger {
         if let Some(before) = &self.before {
             ledger.subtract(before);
@@ -169,7 +172,7 @@ impl Incoming<'_> {
     }
 }
 
-/// Lets an envelope in, and displaces records for it where the store is full.
+/// Checks the limits for an envelope. If the store is full, displaces records for it.
 pub(crate) fn admit<B: Backend>(
     txn: &mut Txn<'_, B>,
     incoming: &Incoming<'_>,
@@ -197,12 +200,12 @@ pub(crate) fn admit<B: Backend>(
     if displace(txn, &incoming.head.key(), claim, &|ledger| incoming.counted(ledger))? {
         return Ok(());
     }
-    // A member that has its share, and not the store, is why.
+    // The store is full because of members above their share, not because of its size.
     if below { Err(Fault::Failed(StorageFailure::Full)) } else { quota }
 }
 
-/// Lets an envelope of this node's own in. Where the store is full it displaces replicas of members over their
-/// share: or a member that fills every store would keep all nodes from writing.
+/// Checks the limits for an envelope that this node wrote. If the store is full, displaces replicas of
+/// members above their share. Otherwise a member that fills every store would keep all nodes from writing.
 pub(crate) fn admit_own<B: Backend>(
     txn: &mut Txn<'_, B>,
     key: &Key,
@@ -219,20 +222,22 @@ pub(crate) fn admit_own<B: Backend>(
     }
 }
 
-/// What an envelope that needs room may displace.
+/// Which records an envelope that needs room may displace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claim {
-    /// Of a member with no more than its share: what is farther, and what members over theirs have.
+    /// The writer is not above its share: it may displace records that are farther, and records whose writers
+    /// are all above their share.
     Below,
-    /// Of a member over its share: what is farther and members over theirs have.
+    /// The writer is above its share: it may displace records that are farther and whose writers are all
+    /// above their share.
     Over,
-    /// Of this node itself: what members over their shares have.
+    /// This node is the writer: it may displace records whose writers are all above their share.
     Own,
 }
 
 /// Checks that the rows may grow to the size in `after`. A change that shrinks them is allowed unless the
-/// disk is full: a tombstone is smaller than the value that it replaces, and deleting is how a user makes
-/// room.
+/// disk is full, because a tombstone is smaller than the value that it replaces, and users delete records to
+/// make room.
 pub(crate) fn check_room<B: Backend>(txn: &Txn<'_, B>, after: &Ledger) -> Result<(), Fault> {
     let grows = after.row_bytes() > txn.ledger.row_bytes();
     let fits = match txn.room {
@@ -248,14 +253,14 @@ fn is_within<B: Backend>(txn: &Txn<'_, B>, after: &Ledger) -> bool {
     after.row_bytes() <= txn.limits.disk_bytes && (!more || after.envelopes <= txn.limits.records)
 }
 
-/// Whether a writer has no more than its fair share.
+/// Whether the usage of a writer is at most its fair share.
 fn is_below<B: Backend>(txn: &Txn<'_, B>, writer: &PublicKey) -> Result<bool, Fault> {
     let share = txn.share(writer)?;
     let of_all = share.bytes.saturating_mul(txn.ledger.writers.max(1));
     Ok(of_all <= txn.ledger.record_bytes)
 }
 
-/// Displaces as many of the farthest records as an envelope of `key` needs, or none at all.
+/// Displaces the farthest records until an envelope of `key` fits. If it would not fit, displaces none.
 fn displace<B: Backend>(
     txn: &mut Txn<'_, B>,
     key: &Key,
@@ -294,7 +299,7 @@ fn displace<B: Backend>(
     Ok(true)
 }
 
-/// Whether all writers of a key have more than their share.
+/// Whether all writers of a key are above their share.
 fn has_only_over<B: Backend>(txn: &Txn<'_, B>, key: &Key) -> Result<bool, Fault> {
     for (number, row) in txn.range(rows::envelope_rows(Place::Replica, key)).enumerate() {
         let (row, _) = row?;
@@ -312,7 +317,7 @@ fn farthest<B: Backend>(
     center: &Key,
     most: usize,
 ) -> Result<Vec<(Key, Summary)>, Fault> {
-    // The farthest from a point are the closest to the opposite one.
+    // The farthest keys from a point are the closest to the opposite point.
     let opposite = Key::from_bytes(center.as_bytes().map(|byte| !byte));
     let mut found = Vec::new();
     descend(txn, &Subtree { of: opposite, bits: 0 }, most, &mut found)?;
@@ -320,7 +325,7 @@ fn farthest<B: Backend>(
     Ok(found)
 }
 
-/// Keys whose first bits are those of a key, the last of them perhaps turned.
+/// A subtree of keys that share their first bits with a key, possibly with the last of these bits inverted.
 #[derive(Debug, Clone, Copy)]
 struct Subtree {
     of: Key,
@@ -341,7 +346,7 @@ impl Subtree {
         (bound(0), bound(0xff))
     }
 
-    /// The half that is closer to the key, and the other.
+    /// The half that is closer to the key, and the other half.
     fn halves(&self) -> [Self; 2] {
         let mut turned = *self.of.as_bytes();
         if let Some(byte) = turned.get_mut(self.bits / 8) {
@@ -352,7 +357,7 @@ impl Subtree {
     }
 }
 
-/// Adds keys of a subtree in the order of their distance until there are `most`.
+/// Adds keys of a subtree in the order of their distance, until there are `most`.
 fn descend<B: Backend>(
     txn: &Txn<'_, B>,
     tree: &Subtree,
@@ -369,7 +374,7 @@ fn descend<B: Backend>(
         }
         return Ok(());
     }
-    // In a turned half the lower bits of the key are still those of the opposite point.
+    // In an inverted half, the lower bits of `of` are still those of the opposite point.
     page.sort_by_key(|(key, _)| tree.of.distance(key));
     found.append(&mut page);
     Ok(())

@@ -1,8 +1,8 @@
-//! The record logic: what each storage operation does to the rows. Written once for all backends.
+//! The record logic: the effect of each storage operation on the rows, written once for all backends.
 //!
-//! **Invariant:** an operation reads all that it needs before it changes the first row, so an operation that
-//! fails has changed nothing, except that the summary of a key now describes its readable envelopes
-//! ([`mend`](crate::mend)).
+//! **Invariant:** an operation reads everything that it needs before it changes the first row, so an
+//! operation that fails has changed nothing, except that the summary of a key now describes its readable
+//! envelopes ([`mend`](crate::mend)).
 
 use bytes::Bytes;
 use potluck_base::{Key, PublicKey, UnixMillis};
@@ -25,10 +25,11 @@ use crate::quota::{self, Incoming, check_room};
 use crate::rows::{self, ExpiryEntry, Summary};
 use crate::txn::{Fault, Txn};
 
-/// Most entries of one scan, whatever its limit.
+/// Most entries of one scan, whatever its limit. Raising it makes replies larger and keeps the disk busy for
+/// longer at a time.
 const SCAN_ENTRIES_MAX: u32 = 65_536;
 
-/// Carries out one operation within a batch.
+/// Executes one operation within a batch.
 pub(crate) fn execute<B: Backend>(
     txn: &mut Txn<'_, B>,
     op: &StorageOp,
@@ -64,7 +65,7 @@ pub(crate) fn execute<B: Backend>(
             let found = entries(txn, prefixes, after.as_ref(), limit);
             noticed_in(txn, prefixes, found)
         }
-        // Carried out by the store after the commit; here is nothing to change.
+        // The store executes it after the commit; it changes no row.
         StorageOp::Index { .. } => Ok(StorageReply::Indexed { more: true }),
         StorageOp::KeepCertificates { keep, drop } => Ok(certificates::keep(txn, keep, drop)),
         StorageOp::ScanCertificates { after, limit } => {
@@ -76,7 +77,8 @@ pub(crate) fn execute<B: Backend>(
     }
 }
 
-/// A range that cannot be read fails once, and is mended for the next time.
+/// Runs a read of a range. If it finds a damaged summary, the read fails, and the summaries are mended for
+/// the next read.
 fn noticed<B: Backend>(
     txn: &mut Txn<'_, B>,
     from: &Key,
@@ -116,7 +118,7 @@ fn drop_copy<B: Backend>(
     }
 }
 
-/// The merge rule for one writer's place in a state.
+/// The merge rule for the place of one writer in a state.
 fn judge(candidate: &SignedHead, held: Option<&SignedHead>) -> Merged {
     match held {
         None => Merged::New,
@@ -133,10 +135,10 @@ fn merge_replica<B: Backend>(
 ) -> Result<StorageReply, Fault> {
     let head = envelope.head();
     let key = head.key();
-    // Bytes of the writer's row, also where they are no envelope.
+    // Bytes of the writer's row, even if they are not a valid envelope.
     let mut old = None;
     let (mut before, held) = match holding(txn, head) {
-        // The readable envelopes of the key are counted again, and this one replaces the damaged row.
+        // The readable envelopes are summarised again, and this one replaces the damaged row.
         Err(fault) if is_damage(&fault) => {
             mend(txn, &key)?;
             txn.corrupt_rows += 1;
@@ -165,7 +167,7 @@ fn merge_replica<B: Backend>(
     let current = before.unwrap_or_else(|| Summary::empty(head));
     if let MergeAs::Ingress { writers_max, now } = how {
         let others = current.writers.saturating_sub(u16::from(held.is_some()));
-        // A provider has one value, which its next one always supersedes.
+        // A provider has one value, which its next envelope always supersedes.
         let takes_place = outcome == Merged::New || head.space() != Space::Provider;
         let many = outcome.changed() && takes_place && others >= writers_max;
         let full = outcome == Merged::New && is_full(&current);
@@ -201,14 +203,14 @@ fn merge_replica<B: Backend>(
     Ok(StorageReply::Merged { outcome, digest: after.digest })
 }
 
-/// Whether a key has all the rows, or all the bytes, that it may have where writers store beyond its limit of
-/// writers. A writer that has a row there may merge the key in any case.
+/// Whether a key has the most rows, or the most bytes, that it may have beyond the limit of writers. A writer
+/// with a row of the key may still merge it.
 const fn is_full(summary: &Summary) -> bool {
     summary.writers >= WRITERS_KEPT_MAX || summary.bytes >= STATE_BYTES_MAX
 }
 
-/// What became of an envelope that its writer's node stores: a newer one that does not follow from the one
-/// that is held shows that two machines write as one.
+/// The outcome for an envelope that its writer's node stores. A newer envelope that does not continue the
+/// stored one shows that two machines write with one key.
 fn forked(outcome: Merged, head: &SignedHead, held: &SignedHead, now: UnixMillis) -> Merged {
     if outcome == Merged::Newer && !succeeds(head, held, now) {
         Merged::Forked(held.id())
@@ -217,7 +219,7 @@ fn forked(outcome: Merged, head: &SignedHead, held: &SignedHead, now: UnixMillis
     }
 }
 
-/// Whether the writer of `head` finds a place among the writers of the key.
+/// Whether the writer of `head` may become one of the writers of the key.
 fn has_place<B: Backend>(
     txn: &mut Txn<'_, B>,
     head: &SignedHead,
@@ -232,8 +234,8 @@ fn has_place<B: Backend>(
 }
 
 /// Drops the `count` provider records of the key of `head` that expire first, if all of them expire before
-/// `head` does. Live providers renew their records, so dead ones cannot keep live ones out. Returns whether
-/// the records were dropped.
+/// `head` does. Live providers renew their records, so records of dead providers cannot displace them.
+/// Returns whether the records were dropped.
 fn make_way<B: Backend>(
     txn: &mut Txn<'_, B>,
     head: &SignedHead,
@@ -253,7 +255,7 @@ fn make_way<B: Backend>(
     if held.len() < count || held.iter().any(|held| held.expires() >= head.expires()) {
         return Ok(false);
     }
-    // Nothing is dropped for a record that would not fit even then.
+    // No record is dropped if `head` would not fit even then.
     let mut ledger = txn.ledger;
     ledger.add(&Summary::empty(head).with(head, bytes));
     check_room(txn, &ledger)?;
@@ -263,7 +265,7 @@ fn make_way<B: Backend>(
     Ok(true)
 }
 
-/// The stored envelopes of the key of `head`, and of its writer.
+/// The stored envelopes of the key of `head`, and the one of its writer.
 #[expect(clippy::type_complexity, reason = "two things that are read together, once")]
 fn holding<B: Backend>(
     txn: &Txn<'_, B>,
@@ -358,7 +360,7 @@ pub(crate) fn load<B: Backend>(
     key: &Key,
     place: Place,
 ) -> Result<StorageReply, Fault> {
-    // Most requested keys are not stored; the summary shows that with one read.
+    // Most requested keys are not stored. Reading the summary shows this with one read.
     let summary = (place == Place::Replica).then(|| txn.summary(key));
     if matches!(summary, Some(Ok(None))) {
         return Ok(StorageReply::Loaded { envelopes: Vec::new() });
@@ -371,8 +373,8 @@ pub(crate) fn load<B: Backend>(
             None => damaged = true,
         }
     }
-    // Damage that was noticed just now is an error: the rest must not pass for the complete state. From
-    // then on the rest is the state of this node, and other nodes repair it.
+    // Damage that was found now is an error, because the remaining envelopes must not be taken for the
+    // complete state. For later reads they are the state of this node, and other nodes repair it.
     if damaged && (place == Place::Own || mend(txn, key)?) {
         return Err(Fault::Failed(StorageFailure::Corrupt));
     }
@@ -401,7 +403,7 @@ fn scan<B: Backend>(
     Ok(StorageReply::Scanned { entries, more: false })
 }
 
-/// The summaries of `from..=to`; none if `from` is greater than `to`.
+/// The summaries of `from..=to`. Empty if `from` is greater than `to`.
 pub(crate) fn summaries<'a, B: Backend>(
     txn: &'a Txn<'_, B>,
     from: &Key,
@@ -415,7 +417,7 @@ pub(crate) fn summaries<'a, B: Backend>(
     })
 }
 
-/// Drops all envelopes of a key, also damaged rows.
+/// Removes all envelopes of a key, including damaged rows.
 pub(crate) fn remove<B: Backend>(
     txn: &mut Txn<'_, B>,
     key: &Key,
@@ -449,7 +451,7 @@ pub(crate) fn remove<B: Backend>(
                     names::remove(txn, envelope.head());
                 }
             }
-            // Its entry in the expiry index is unknown; expiry will find an entry without a row.
+            // Its entry in the expiry index is unknown. Expiry will find an entry without a row.
             None => txn.corrupt_rows += 1,
         }
         txn.delete(row.to_vec());

@@ -1,4 +1,4 @@
-//! How rows are named and encoded. The table is in the head of the crate.
+//! The names and encodings of rows. The table is in the documentation of the crate.
 
 use std::ops::RangeInclusive;
 
@@ -27,7 +27,7 @@ pub(crate) const EXPIRY_ROW_BYTES: u64 = 1 + 8 + 1 + 32 + 32;
 /// Bytes of an `h` row with its key.
 pub(crate) const SUMMARY_ROW_BYTES: u64 = 1 + 32 + SUMMARY_BYTES as u64;
 
-/// The row of a named fact about the store.
+/// The row of a value about the store itself.
 pub(crate) fn meta_row(name: &str) -> Vec<u8> {
     [&[TAG_META], name.as_bytes()].concat()
 }
@@ -44,13 +44,13 @@ pub(crate) fn summary_key(row: &[u8]) -> Option<Key> {
     Some(Key::from_bytes(rest.try_into().ok()?))
 }
 
-/// The part of a name's row before the name; `None` in spaces whose names are not listed.
+/// The prefix of the rows of names in a space. `None` for spaces whose names are not listed.
 pub(crate) fn names_of(space: &Space) -> Option<Vec<u8>> {
     match space {
         Space::Own(owner) => Some([&[TAG_NAME, 1], owner.as_bytes().as_slice()].concat()),
         Space::Commons => Some(vec![TAG_NAME, 2]),
         Space::Team(team) => Some([&[TAG_NAME, 4], team.as_bytes().as_slice()].concat()),
-        // The lists of writers are no records of the application.
+        // Lists of writers are not records of an application.
         Space::Content | Space::Provider | Space::Writers(_) => None,
     }
 }
@@ -104,37 +104,37 @@ pub(crate) fn certificate_hash(row: &[u8]) -> Option<CertificateHash> {
     Some(CertificateHash(rest.try_into().ok()?))
 }
 
-/// Whether rows with this tag are envelopes or are made from them.
+/// Whether rows with this tag are envelopes or are computed from them.
 pub(crate) const fn is_of_records(tag: u8) -> bool {
     matches!(tag, TAG_SUMMARY | TAG_NAME | TAG_OWN | TAG_REPLICA | TAG_SHARE | TAG_EXPIRY)
 }
 
-/// The key of an envelope's row, whatever its value.
+/// The key in the row of an envelope, whatever its value is.
 pub(crate) fn envelope_key(row: &[u8]) -> Option<Key> {
     let (&[tag], rest) = row.split_first_chunk::<1>()?;
     matches!(tag, TAG_REPLICA | TAG_OWN).then_some(())?;
     Some(Key::from_bytes(*rest.first_chunk::<32>()?))
 }
 
-/// The writer of a replica's row, whatever its value.
+/// The writer in the row of a replica's envelope, whatever its value is.
 pub(crate) fn envelope_writer(row: &[u8]) -> Option<PublicKey> {
     let (&[tag], rest) = row.split_first_chunk::<1>()?;
     (tag == TAG_REPLICA).then_some(())?;
     Some(PublicKey::from_bytes(rest.get(32..)?.try_into().ok()?))
 }
 
-/// The row of what a writer has here.
+/// The row of a writer's usage.
 pub(crate) fn share_row(writer: &PublicKey) -> Vec<u8> {
     [&[TAG_SHARE], writer.as_bytes().as_slice()].concat()
 }
 
-/// The first and last row of what writers have here.
+/// The first and last row of the usage of writers.
 pub(crate) fn share_rows() -> RangeInclusive<Vec<u8>> {
     let bound = |fill| share_row(&PublicKey::from_bytes([fill; 32]));
     bound(0)..=bound(0xff)
 }
 
-/// The first and last row of all envelopes of this node's own.
+/// The first and last row of the envelopes that this node wrote.
 pub(crate) fn own_rows() -> RangeInclusive<Vec<u8>> {
     let bound = |fill| [&[TAG_OWN], [fill; 32].as_slice()].concat();
     bound(0)..=bound(0xff)
@@ -145,14 +145,14 @@ pub(crate) fn own_rows_from(from: &Key) -> RangeInclusive<Vec<u8>> {
     [&[TAG_OWN], from.as_bytes().as_slice()].concat()..=own_rows().end().clone()
 }
 
-/// The key of an own envelope's row.
+/// The key in the row of an own envelope.
 pub(crate) fn own_key(row: &[u8]) -> Option<Key> {
     let (&[tag], rest) = row.split_first_chunk::<1>()?;
     (tag == TAG_OWN).then_some(())?;
     Some(Key::from_bytes(rest.try_into().ok()?))
 }
 
-/// Reads an envelope and checks that it is in the right row.
+/// Decodes an envelope and checks that it is in its row.
 pub(crate) fn decode_envelope(row: &[u8], place: Place, value: &Bytes) -> Option<Envelope> {
     let envelope = Envelope::decode(value).ok()?;
     let head = envelope.head();
@@ -173,7 +173,7 @@ impl ExpiryEntry {
         Self { expires: head.expires(), place, key: head.key(), writer: head.writer() }
     }
 
-    /// The first and last row that can expire at `from` or later.
+    /// The first and last row of entries that expire at `from` or later.
     pub(crate) fn rows_from(from: u64) -> RangeInclusive<Vec<u8>> {
         let first = [&[TAG_EXPIRY], from.to_be_bytes().as_slice()].concat();
         first..=vec![TAG_EXPIRY + 1]
@@ -213,7 +213,7 @@ impl ExpiryEntry {
     }
 }
 
-/// What is known of a key held as replica without reading its envelopes.
+/// A summary of a key held as replica: what the store knows without reading the envelopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) digest: StateDigest,
@@ -223,13 +223,13 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// The summary of a key without envelopes yet, whose first will be `head`.
+    /// The summary of a key without envelopes, whose first envelope will be `head`.
     pub(crate) fn empty(head: &SignedHead) -> Self {
         let internal = head.space() == Space::Provider;
         Self { digest: StateDigest::EMPTY, writers: 0, internal, bytes: 0 }
     }
 
-    /// This summary with an envelope in it.
+    /// This summary after an envelope was added.
     pub(crate) fn with(mut self, head: &SignedHead, bytes: usize) -> Self {
         self.digest = self.digest.with(head);
         self.writers = self.writers.saturating_add(1);
@@ -237,7 +237,7 @@ impl Summary {
         self
     }
 
-    /// This summary with an envelope taken out.
+    /// This summary after an envelope was removed.
     pub(crate) fn without(mut self, head: &SignedHead, bytes: usize) -> Self {
         self.digest = self.digest.without(head);
         self.writers = self.writers.saturating_sub(1);

@@ -1,9 +1,8 @@
-//! Reading what is left of damaged rows: an iterator that goes on behind a stretch that the engine
-//! cannot read.
+//! Reads the rows of a damaged engine: an iterator that skips ranges that the engine cannot read.
 //!
-//! The engine refuses a block whose checksum is wrong, and an iterator that met one gives nothing more.
-//! Where the next readable row is, is found by trying: keys are spread evenly, so a few dozen short reads
-//! come within a block of it.
+//! The engine refuses a block with a wrong checksum, and its iterator ends at such a block. The next readable
+//! row is found by trying positions: keys are distributed evenly, so a few dozen short reads find a position
+//! within a block of it.
 
 use std::ops::RangeInclusive;
 
@@ -11,39 +10,40 @@ use bytes::Bytes;
 
 use crate::backend::{BackendError, Ranges, RowIter};
 
-/// The bytes of a row behind its tag that make its position: enough to tell any two rows apart.
+/// The bytes after the tag of a row that make up its position; enough to distinguish any two rows.
 const POSITION_BYTES: usize = 16;
-/// The smallest step over an unreadable stretch, as a power of two of positions, and the factor by which
-/// it grows. Smaller ones lose fewer readable rows beside the stretch and take more reads.
+/// The first step over an unreadable range, as a power of two of positions, and the growth of the exponent.
+/// Smaller values lose fewer readable rows next to the range and need more reads.
 const STEP_FIRST: u32 = 40;
 const STEP_GROWTH: usize = 4;
-/// Halvings after the first readable position is found.
+/// Steps of the binary search after the first readable position is found. Raising it loses fewer readable
+/// rows and needs more reads.
 const HALVINGS: u32 = 48;
 
-/// Rows that cannot be read one after the other. Some may be read alone: those that are in another part of
-/// the engine than the page that is damaged.
+/// A range of rows that the iterator could not read. Single rows in it may be readable: those that are in
+/// another part of the engine than the damaged page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stretch {
-    /// The first that may be in it.
+    /// The first row that may be in the range.
     pub(crate) from: Vec<u8>,
-    /// The first behind it.
+    /// The first row after the range.
     pub(crate) to: Vec<u8>,
 }
 
-/// What comes next.
+/// The next item of the iterator.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// A row and its value.
     Row(Bytes, Bytes),
-    /// A stretch that cannot be read was left out.
+    /// A range that could not be read was skipped.
     Gap(Stretch),
 }
 
-/// The rows of one tag, ascending, over what cannot be read.
+/// The readable rows of one tag, ascending.
 pub(crate) struct Salvage<'a, B> {
     backend: &'a B,
     rows: Option<RowIter<'a>>,
-    /// Where to go on: behind the last row that was given.
+    /// The position to continue from, after the last row that was returned.
     at: Vec<u8>,
     to: Vec<u8>,
 }
@@ -55,7 +55,7 @@ impl<'a, B: Ranges> Salvage<'a, B> {
         Self { rows: Some(backend.rows(&at, &to)), backend, at, to }
     }
 
-    /// Whether a row can be read at the first position from `position` on that has one.
+    /// Whether the first row at or after `position` can be read.
     fn readable(&self, position: u128) -> Result<bool, BackendError> {
         match self.backend.rows(&self.row(position), &self.to).next() {
             None | Some(Ok(_)) => Ok(true),
@@ -69,7 +69,7 @@ impl<'a, B: Ranges> Salvage<'a, B> {
         [&[tag], position.to_be_bytes().as_slice()].concat()
     }
 
-    /// Goes on behind the stretch that begins at `at`; ends if all that follows is unreadable.
+    /// Skips the unreadable range that begins at `at`. Ends the iterator if all later rows are unreadable.
     fn skip(&mut self) -> Result<Stretch, BackendError> {
         let mut bytes = [0; POSITION_BYTES];
         for (to, from) in bytes.iter_mut().zip(self.at.iter().skip(1)) {

@@ -1,26 +1,25 @@
-//! A copy of an engine's folder that costs next to nothing, so that a folder can be read without changing
-//! it.
+//! A cheap copy of an engine's folder, so that the folder can be read without being changed.
 //!
-//! The engine cannot open a folder for reading only: it makes journals anew, rewrites manifests and
-//! deletes what it takes for leftovers. Its tables are immutable and are most of its bytes, so the copy has
-//! links to them and copies of the rest.
+//! The engine cannot open a folder read-only: it recreates journals, rewrites manifests and deletes files
+//! that it takes for leftovers. Its tables are immutable and have most of the bytes, so the copy consists of
+//! links to the tables and copies of the other files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where a keyspace's tables are.
+/// The folder of a keyspace's tables.
 const TABLES: &str = "tables";
 
-/// A folder of copies and links outside the data folder. Removed when dropped; what the links point to
-/// stays.
+/// A folder of copies and links outside the data folder. It is removed when this is dropped; the linked files
+/// stay.
 #[derive(Debug)]
 pub(crate) struct Shadow {
     path: PathBuf,
 }
 
 impl Shadow {
-    /// Makes an empty one in the system's folder for temporary files.
+    /// Creates an empty folder in the system's folder for temporary files.
     pub(crate) fn new() -> io::Result<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         loop {
@@ -38,7 +37,7 @@ impl Shadow {
         &self.path
     }
 
-    /// Puts a copy of the engine's folder `from` in, under this name.
+    /// Copies the engine's folder `from` into it, under this name.
     pub(crate) fn engine(&self, from: &Path, name: &str) -> io::Result<PathBuf> {
         let to = self.path.join(name);
         copy(from, &to)?;
@@ -48,12 +47,12 @@ impl Shadow {
 
 impl Drop for Shadow {
     fn drop(&mut self) {
-        // Links are removed, not what they point to. What stays is in the folder for temporary files.
+        // This removes the links, not their targets. A rest would be in the folder for temporary files.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
-/// Makes a folder for its owner only: its copies hold records.
+/// Creates a folder that only its owner can read, because the copies contain records.
 #[cfg(unix)]
 fn create_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
@@ -89,6 +88,6 @@ fn link_file(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(not(unix))]
 fn link_file(from: &Path, to: &Path) -> io::Result<()> {
-    // Links need a privilege there.
+    // On this system links need a privilege, so the tables are copied.
     std::fs::copy(from, to).map(drop)
 }

@@ -1,4 +1,4 @@
-//! The record store: executes a batch of operations, commits once, then answers.
+//! The record store: executes a batch of operations, commits once, and then returns the replies.
 
 use std::path::Path;
 
@@ -24,41 +24,42 @@ use crate::txn::{Fault, Txn};
 const FORMAT: u32 = 2;
 const META_FORMAT: &str = "format";
 const META_NETWORK: &str = "network";
-/// Whether the index of names is complete: a folder of an earlier version has none.
+/// Present when the index of names is complete. A folder of an earlier version does not have it.
 const META_NAMES: &str = "names";
 pub(crate) const META_LEDGER: &str = "ledger";
-/// Own envelopes that are removed in one commit. All of them are in memory at once, at most 40 MiB.
+/// Own envelopes that are removed in one commit. All of them are in memory at once, at most 40 MiB. Raising
+/// it makes fewer commits.
 const FORGOTTEN_AT_ONCE: usize = 256;
 
 potluck_base::statistics! {
-    /// What a store holds and has done.
+    /// The contents of a store and its counters.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct StoreStats in "store" {
-        /// Keys held as replica, internal ones not counted.
+        /// Keys held as replica, without internal ones.
         gauge records: u64,
         /// Internal keys held as replica: provider records.
         gauge internal_records: u64,
         /// Envelopes held as replica.
         gauge envelopes: u64,
-        /// Envelopes of this node's own.
+        /// Envelopes that this node wrote.
         gauge own: u64,
         /// Bytes of all envelopes.
         gauge(Bytes) record_bytes: u64,
-        /// Bytes of all rows: what the limit of disk_bytes counts.
+        /// Bytes of all rows. The limit disk_bytes applies to them.
         gauge(Bytes) row_bytes: u64,
         /// Bytes of disk that the files take.
         gauge(Bytes) disk_bytes: u64,
-        /// Bytes of memory in cache and write buffers.
+        /// Bytes of memory in the cache and the write buffers.
         gauge(Bytes) memory_bytes: u64,
         /// Writers with envelopes held as replica.
         gauge members: u64,
-        /// Bytes of the writer that has most of them here.
+        /// Bytes of the writer that has the most here.
         gauge(Bytes) member_bytes_max: u64,
-        /// Keys displaced by others since the start, in a full store.
+        /// Keys displaced by others since the start, because the store was full.
         counter displaced: u64,
-        /// Envelopes refused since the start because their writer had its share.
+        /// Envelopes refused since the start because of their writer's quota.
         counter quota_refused: u64,
-        /// Damaged rows met since the start.
+        /// Damaged rows found since the start.
         counter corrupt_rows: u64,
         /// Times that all rows were written anew after damage since the start.
         counter healed: u64,
@@ -69,14 +70,14 @@ potluck_base::statistics! {
     }
 }
 
-/// Records of one node, on a backend. One owner; calls block.
+/// The records of one node, on a backend. It has one owner; calls block.
 pub struct RecordStore<B> {
     backend: B,
     ledger: Ledger,
     index: FingerprintIndex,
     durability: Durability,
     limits: Limits,
-    /// Bytes of the member that has most, as far as known.
+    /// The bytes of the writer with the most, as far as known.
     top_member: shares::Largest,
     known_shares: KnownShares,
     displaced: u64,
@@ -92,24 +93,24 @@ pub struct RecordStore<B> {
     ops: u64,
 }
 
-/// A store on disk.
+/// A record store on disk.
 pub type DiskStore = RecordStore<DiskBackend>;
-/// A store in memory, for the simulator.
+/// A record store in memory, for the simulator.
 pub type MemoryStore = RecordStore<MemoryBackend>;
 
 impl DiskStore {
-    /// Opens the store in `folder`, making it if there is none, and holds the folder's lock.
+    /// Opens the store in `folder` and locks the folder. Creates the store if it does not exist.
     ///
     /// # Errors
-    /// [`OpenError`] says why, in a sentence fit for a person.
+    /// [`OpenError`], with a message for users.
     pub fn open(folder: &Path, config: &StoreConfig) -> Result<Self, OpenError> {
         Self::open_locked(FolderLock::acquire(folder)?, config)
     }
 
-    /// Opens the store in a folder whose lock is held.
+    /// Opens the store in a locked folder.
     ///
     /// # Errors
-    /// [`OpenError`] says why, in a sentence fit for a person.
+    /// [`OpenError`], with a message for users.
     pub fn open_locked(lock: FolderLock, config: &StoreConfig) -> Result<Self, OpenError> {
         let folder = lock.folder().to_owned();
         let backend = DiskBackend::open(lock, config, &birth_rows(&config.network))?;
@@ -144,7 +145,7 @@ impl MemoryStore {
             .expect("a map in memory cannot fail")
     }
 
-    /// Loses all changes that were not synced, as a loss of power and a restart do.
+    /// Loses all unsynced changes, as in a loss of power and a restart.
     pub fn crash(&mut self) {
         let mut backend = std::mem::take(&mut self.backend);
         backend.crash();
@@ -152,7 +153,7 @@ impl MemoryStore {
             Self::load(backend, self.durability, self.limits).expect("a map in memory cannot fail");
     }
 
-    /// Flips a bit in each envelope of `key` in one place, as silent corruption of a disk does. Returns the
+    /// Flips one bit in each envelope of `key` at one place, like silent corruption of a disk. Returns the
     /// number of envelopes.
     pub fn damage(&mut self, key: &Key, place: Place) -> usize {
         let rows = rows::envelope_rows(place, key);
@@ -177,7 +178,7 @@ impl MemoryStore {
         &self.backend
     }
 
-    /// As a version leaves it that counts no shares.
+    /// Makes the store look like one of a version that did not count the usage of writers.
     pub(crate) fn forget_shares(&mut self) {
         self.ledger.writers = Ledger::UNCOUNTED;
         let ledger = self.ledger.encode()[..48].to_vec();
@@ -218,14 +219,15 @@ impl<B: Backend> RecordStore<B> {
         })
     }
 
-    /// Executes a batch in order, later operations seeing earlier ones, commits it at once and only
-    /// then returns the replies, one for each operation.
+    /// Executes a batch in order: later operations see the changes of earlier ones. Commits the batch at
+    /// once, and then returns the replies, one for each operation.
     pub fn apply(&mut self, ops: &[StorageOp]) -> Vec<StorageReply> {
         self.apply_as(ops, self.durability)
     }
 
-    /// As [`apply`](Self::apply), but without a sync: what it answers is not durable before
-    /// [`sync`](Self::sync). For callers that sync several batches at once, and for simulations of one.
+    /// Like [`apply`](Self::apply), but without a sync: the changes are not durable before
+    /// [`sync`](Self::sync). For callers that sync several batches at once, and for simulations of such
+    /// callers.
     pub fn apply_unsynced(&mut self, ops: &[StorageOp]) -> Vec<StorageReply> {
         self.apply_as(ops, Durability::Buffered)
     }
@@ -246,7 +248,7 @@ impl<B: Backend> RecordStore<B> {
         }
         match outcome {
             Ok(replies) => replies,
-            // Whether the batch was written is not known, as after a crash.
+            // Whether the batch was written is unknown, as after a crash.
             Err(_) if self.healing => all(StorageFailure::Healing),
             Err(detail) => {
                 self.stopped.get_or_insert(detail);
@@ -255,7 +257,7 @@ impl<B: Backend> RecordStore<B> {
         }
     }
 
-    /// Begins to heal what a batch met, or looks whether it is done.
+    /// Begins to heal damage that a batch found, or checks whether healing has ended.
     fn go_on_healing(&mut self) {
         let ended = match self.backend.heal() {
             Heal::UnderWay => return,
@@ -270,7 +272,7 @@ impl<B: Backend> RecordStore<B> {
             self.top_member = shares::largest(&self.backend).map_err(|error| error.to_string())?;
             self.corrupt_rows += healed.damaged_rows;
             self.healed += 1;
-            // Sums are added up key by key until the index is made again.
+            // Fingerprints are summed key by key until the index is built again.
             self.index = FingerprintIndex::default();
             Ok(())
         });
@@ -279,7 +281,7 @@ impl<B: Backend> RecordStore<B> {
         }
     }
 
-    /// Whether the store is being written anew after damage: operations fail until that is done.
+    /// Whether the rows are being written anew after damage. Operations fail until that has ended.
     #[must_use]
     pub const fn is_healing(&self) -> bool {
         self.healing
@@ -336,13 +338,13 @@ impl<B: Backend> RecordStore<B> {
         } else if grew {
             self.full_at = None;
         }
-        // What was refused and is taken back makes no room for others.
+        // Rows of refused operations that were rolled back make no room for others.
         self.full_at = self.full_at.map(|bytes| bytes.saturating_sub(taken_back));
         Ok(replies)
     }
 
-    /// Brings the index of fingerprints up to what was committed, and carries out the operations that make
-    /// it, which read what is committed.
+    /// Applies the committed changes to the index of fingerprints, and executes the operations that build it,
+    /// which read committed rows.
     fn update_index(
         &mut self,
         ops: &[StorageOp],
@@ -361,12 +363,11 @@ impl<B: Backend> RecordStore<B> {
         }
     }
 
-    /// Forgets the envelopes of this node's own, durably, and gives how many there were: for a node
-    /// that gets a new identity, whose writes do not go on from those of the old one. What it keeps
-    /// as replica stays.
+    /// Removes the envelopes that this node wrote, durably, and returns their number. For a node with a new
+    /// identity, whose writes do not continue those of the old one. Replicas stay.
     ///
     /// # Errors
-    /// The store stopped. Envelopes may be forgotten already; the next call goes on with the others.
+    /// The store stopped. Some envelopes may be removed already; the next call removes the others.
     pub fn forget_own(&mut self) -> Result<u64, StorageFailure> {
         let mut count = 0;
         loop {
@@ -401,15 +402,15 @@ impl<B: Backend> RecordStore<B> {
         Ok(count)
     }
 
-    /// Whether there is no room for more now: the disk has little left, or the store's own limit let
-    /// the last record that wanted to grow not in, and nothing was removed since but what was refused.
+    /// Whether the store is full: the disk has little free space, or the store's own limit refused the last
+    /// record that would have grown it, and nothing else was removed since.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let at_limit = self.full_at.is_some_and(|bytes| self.ledger.row_bytes() >= bytes);
         self.backend.room() != Room::Plenty || (at_limit && self.limits.is_bounded())
     }
 
-    /// Makes all that was applied durable. Returns whether it is; if not, the store has stopped.
+    /// Makes all applied changes durable. Returns whether it succeeded. If not, the store has stopped.
     pub fn sync(&mut self) -> bool {
         if self.stopped.is_none()
             && let Err(error) = self.backend.sync()
@@ -419,44 +420,43 @@ impl<B: Backend> RecordStore<B> {
         self.stopped.is_none()
     }
 
-    /// Why the store stopped after a disk error, if it did: it answers nothing any more until it is
-    /// opened again.
+    /// The reason if the store stopped after a disk error. All operations fail until it is opened again.
     #[must_use]
     pub fn stopped(&self) -> Option<&str> {
         self.stopped.as_deref()
     }
 
-    /// When to ask for [`StorageOp::Expire`] next: nothing expires before this, something most
-    /// likely then.
+    /// The time of the next [`StorageOp::Expire`]. Nothing expires before it, and most likely something
+    /// expires then.
     #[must_use]
     pub fn next_expiry(&self) -> Option<UnixMillis> {
         (self.ledger.first_expiry != u64::MAX).then_some(UnixMillis(self.ledger.first_expiry))
     }
 
-    /// Changes how many bytes of rows may be kept. What is over it stays.
+    /// Changes the limit for the bytes of rows. Rows above a lower limit stay.
     pub fn set_disk_bytes(&mut self, disk_bytes: Option<u64>) {
         self.limits.disk_bytes = disk_bytes.unwrap_or(u64::MAX);
     }
 
-    /// Changes what else may be kept. What is over it stays.
+    /// Changes the other limits. Rows above a lower limit stay.
     pub fn set_quotas(&mut self, quotas: &Quotas) {
         self.limits.set(quotas);
     }
 
-    /// Tells the position of this node: from now on a full store displaces records that are farther from it
-    /// than those that come.
+    /// Sets the position of this node. From now on a full store displaces records that are farther from it
+    /// than the incoming ones.
     pub fn set_center(&mut self, me: NodeId) {
         self.limits.center = Some(Key::from_bytes(*me.as_bytes()));
     }
 
-    /// What it holds and has done. Looks at the size of every file.
+    /// The contents of the store and its counters. Reads the size of every file.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
         let Usage { disk_bytes, memory_bytes } = self.backend.usage();
         self.counted(&StoreStats { disk_bytes, memory_bytes, ..StoreStats::default() })
     }
 
-    /// The same without a look at the files: what they take stays as it was in `before`.
+    /// The same without reading the sizes of files: the disk usage is copied from `before`.
     #[must_use]
     pub fn counted(&self, before: &StoreStats) -> StoreStats {
         StoreStats {
@@ -479,27 +479,27 @@ impl<B: Backend> RecordStore<B> {
         }
     }
 
-    /// Counts everything anew and compares with the counters kept: a check for tests and `doctor`
-    /// commands that walks over every row of the index.
+    /// Counts all rows again and compares the result with the counters. A check for tests and `doctor`
+    /// commands, which reads every row of the index.
     ///
     /// # Errors
     /// [`BackendError`] if a row cannot be read.
     pub fn counters_hold(&self) -> Result<bool, BackendError> {
         let counted = recount(&self.backend)?;
-        // The first expiry kept may be early, since it is not looked up again at every change.
+        // The stored first expiry may be too early, because it is not updated at every change.
         let first_expiry = self.ledger.first_expiry;
         Ok(first_expiry <= counted.first_expiry
             && Ledger { first_expiry, ..counted } == self.ledger)
     }
 }
 
-/// The counters as they were written with the last batch.
+/// The counters that were written with the last batch.
 fn ledger_of<B: Backend>(backend: &B) -> Result<Ledger, BackendError> {
     let row = backend.get(&rows::meta_row(META_LEDGER))?;
     row.as_deref().and_then(Ledger::decode).map_or_else(|| recount(backend), Ok)
 }
 
-/// The ledger from the rows themselves.
+/// The counters, computed from the rows.
 fn recount<B: Backend>(backend: &B) -> Result<Ledger, BackendError> {
     let failed = |fault| match fault {
         Fault::Failed(failure) => BackendError::Corrupt(failure.to_string()),
@@ -526,7 +526,7 @@ fn recount<B: Backend>(backend: &B) -> Result<Ledger, BackendError> {
     Ok(ledger)
 }
 
-/// The rows that every store on disk has from its first moment on.
+/// The rows that every store on disk has from its creation.
 fn birth_rows(network: &NetworkId) -> Changes {
     [(META_FORMAT, FORMAT.to_be_bytes().to_vec()), (META_NETWORK, network.as_bytes().to_vec())]
         .into_iter()

@@ -1,4 +1,4 @@
-//! A batch under way: reads see the backend with the batch's own changes laid over it.
+//! A batch in progress. Reads see the backend with the batch's own changes applied.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, btree_map};
@@ -15,10 +15,10 @@ use crate::ledger::Ledger;
 use crate::quota::{KnownShares, Limits, Share};
 use crate::rows::{self, ExpiryEntry, Summary};
 
-/// Why an operation was not done.
+/// Why an operation was not carried out.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// This one failed, others go on.
+    /// This operation failed; others can continue.
     Failed(StorageFailure),
     /// The backend is unusable.
     Broken(String),
@@ -39,23 +39,24 @@ const CORRUPT: Fault = Fault::Failed(StorageFailure::Corrupt);
 pub(crate) struct Txn<'a, B> {
     backend: &'a B,
     changes: Changes,
-    /// What writers have with the changes so far, of those whose envelopes changed.
+    /// The usage of writers whose envelopes changed, with the changes so far.
     shares: BTreeMap<PublicKey, Share>,
-    /// What some writers had before.
+    /// The earlier usage of some writers.
     known: Option<&'a KnownShares>,
     /// The counters with the changes so far.
     pub(crate) ledger: Ledger,
-    /// How much room the disk has.
+    /// The free space of the disk.
     pub(crate) room: Room,
     /// The index of fingerprints without the changes so far.
     pub(crate) index: &'a FingerprintIndex,
-    /// What the changes so far mean for it.
+    /// The effects of the changes so far on that index.
     pub(crate) key_changes: Vec<KeyChange>,
-    /// What may be kept.
+    /// The limits of the store.
     pub(crate) limits: Limits,
-    /// Keys displaced for others.
+    /// Keys that were displaced for others.
     pub(crate) displaced: u64,
-    /// Rows found damaged and got over; those that fail an operation are counted by the caller.
+    /// Damaged rows that were found and skipped. Rows whose damage fails an operation are counted by the
+    /// caller.
     pub(crate) corrupt_rows: u64,
 }
 
@@ -82,13 +83,13 @@ impl<'a, B: Backend> Txn<'a, B> {
         }
     }
 
-    /// Spares reads of what these writers have.
+    /// Uses the known usage of these writers, which spares reads.
     pub(crate) const fn knowing(mut self, known: &'a KnownShares) -> Self {
         self.known = Some(known);
         self
     }
 
-    /// The changes and the counters with them.
+    /// Returns the changes and the counters with them.
     pub(crate) fn finish(
         mut self,
         known: &mut Vec<(PublicKey, Share)>,
@@ -101,7 +102,7 @@ impl<'a, B: Backend> Txn<'a, B> {
         (self.changes, self.ledger, self.key_changes)
     }
 
-    /// One row.
+    /// Reads one row.
     pub(crate) fn get(&self, row: &[u8]) -> Result<Option<Bytes>, Fault> {
         match self.changes.get(row) {
             Some(pending) => Ok(pending.clone()),
@@ -109,7 +110,7 @@ impl<'a, B: Backend> Txn<'a, B> {
         }
     }
 
-    /// The rows in this range.
+    /// Reads the rows in this range.
     pub(crate) fn range(&self, rows: RangeInclusive<Vec<u8>>) -> Range<'_> {
         let stored = self.backend.range(rows.start(), rows.end()).peekable();
         Range { stored, pending: self.changes.range(rows).peekable() }
@@ -146,12 +147,13 @@ impl<'a, B: Backend> Txn<'a, B> {
         }
     }
 
-    /// The summary of a key could not be read and is replaced: its leaf of the index is counted again.
+    /// Records that the summary of a key could not be read and is replaced: its leaf of the index is counted
+    /// again.
     pub(crate) fn lost_summary(&mut self, key: &Key) {
         self.key_changes.push(KeyChange::unknown(key));
     }
 
-    /// What a writer has here as replica.
+    /// The usage of a writer as replica.
     pub(crate) fn share(&self, writer: &PublicKey) -> Result<Share, Fault> {
         if let Some(share) = self.shares.get(writer) {
             return Ok(*share);
@@ -163,7 +165,7 @@ impl<'a, B: Backend> Txn<'a, B> {
         Ok(value.as_deref().and_then(Share::decode).unwrap_or_default())
     }
 
-    /// Counts that a writer's envelope of `old` bytes became one of `new` bytes.
+    /// Records that a writer's envelope of `old` bytes became one of `new` bytes.
     pub(crate) fn change_share(
         &mut self,
         writer: &PublicKey,
@@ -181,7 +183,7 @@ impl<'a, B: Backend> Txn<'a, B> {
         Ok(())
     }
 
-    /// One envelope and its length.
+    /// Reads one envelope. Returns it with its length.
     pub(crate) fn envelope(
         &self,
         place: Place,
@@ -194,25 +196,25 @@ impl<'a, B: Backend> Txn<'a, B> {
         };
         let envelope = match place {
             Place::Replica => rows::decode_envelope(&row, place, &value),
-            // The row of an own envelope says no writer; any will do.
+            // The row of an own envelope has no writer, so any writer is accepted.
             Place::Own => Envelope::decode(&value).ok().filter(|own| own.head().key() == *key),
         };
         Ok(Some((envelope.ok_or(CORRUPT)?, value.len())))
     }
 
-    /// Enters an envelope into the expiry index.
+    /// Adds an envelope to the expiry index.
     pub(crate) fn index(&mut self, entry: &ExpiryEntry) {
         self.ledger.first_expiry = self.ledger.first_expiry.min(entry.expires.0);
         self.put(entry.row(), Bytes::new());
     }
 
-    /// Takes an envelope out of the expiry index.
+    /// Removes an envelope from the expiry index.
     pub(crate) fn unindex(&mut self, entry: &ExpiryEntry) {
         self.delete(entry.row());
     }
 }
 
-/// Stored rows with pending changes laid over them, ascending.
+/// Stored rows with the pending changes applied, ascending.
 pub(crate) struct Range<'a> {
     stored: Peekable<RowIter<'a>>,
     pending: Peekable<btree_map::Range<'a, Vec<u8>, Option<Bytes>>>,

@@ -1,8 +1,8 @@
-//! Checks the records of a data folder from end to end without changing it.
+//! Checks the records of a data folder completely without changing it.
 //!
-//! Every envelope must be readable, in its row and signed for the network; the summaries, the expiry index
-//! and the counters must say what the envelopes say. The expiry index is compared by a sum over its rows,
-//! since ten million reads at random would take minutes.
+//! Every envelope must be readable, be in its row and be signed for the network. The summaries, the expiry
+//! index and the counters must agree with the envelopes. The expiry index is compared by a sum over its rows,
+//! because ten million random reads would take minutes.
 
 mod signatures;
 
@@ -27,42 +27,42 @@ use crate::shadow::Shadow;
 use crate::store::{META_LEDGER, check_meta};
 use signatures::Signatures;
 
-/// Most findings that are kept with their place; the others are counted.
+/// Most findings that are kept with their place. Further ones are only counted.
 const FINDINGS_MAX: usize = 100;
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 2048;
 
-/// What is wrong.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wrong {
-    /// A stretch of rows that the engine cannot read.
+    /// A range of rows that the engine cannot read.
     Unreadable,
-    /// A replica's envelope that cannot be decoded or is in another's row.
+    /// A replica's envelope that cannot be decoded or is in a wrong row.
     Envelope,
-    /// A replica's envelope whose signature is not its writer's.
+    /// A replica's envelope with a wrong signature.
     Signature,
-    /// An envelope of this node's own that is wrong in one of these ways.
+    /// An envelope of this node's own with one of these faults.
     Own,
-    /// The summary of a key that does not say what its envelopes say.
+    /// A summary of a key that differs from its envelopes.
     Summary,
-    /// The expiry index.
+    /// The expiry index differs from the envelopes.
     Expiry,
-    /// The counters.
+    /// The counters differ from the envelopes.
     Counters,
-    /// A blob, or what is noted about it.
+    /// A blob or its metadata.
     Blob,
 }
 
-/// One finding: what is wrong, and where.
+/// One finding: the fault and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What is wrong.
+    /// The kind of the fault.
     pub wrong: Wrong,
-    /// Where, in words.
+    /// The place, in words.
     pub place: String,
 }
 
-/// Findings, the first of them with their places.
+/// Findings. The first ones are kept with their places.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Findings {
     first: Vec<Finding>,
@@ -77,19 +77,19 @@ impl Findings {
         }
     }
 
-    /// The first hundred.
+    /// The first hundred findings.
     #[must_use]
     pub fn first(&self) -> &[Finding] {
         &self.first
     }
 
-    /// How many there are.
+    /// The number of findings.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// Takes the findings of another check in.
+    /// Adds the findings of another check.
     pub fn extend(&mut self, other: Self) {
         self.count += other.count;
         let room = FINDINGS_MAX.saturating_sub(self.first.len());
@@ -97,7 +97,7 @@ impl Findings {
     }
 }
 
-/// What was read of the records, and what is wrong with it.
+/// The result of the check: what was read, and the findings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VerifiedRecords {
     /// Keys held as replica.
@@ -110,33 +110,33 @@ pub struct VerifiedRecords {
     pub bytes: u64,
     /// Signatures checked.
     pub signatures: u64,
-    /// What is wrong.
+    /// The faults that were found.
     pub findings: Findings,
 }
 
-/// How far a check has come.
+/// The progress of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes read.
     pub done: u64,
-    /// Bytes to read, as far as known.
+    /// Bytes to read, as far as they are known.
     pub total: u64,
 }
 
-/// How to check records.
+/// Options of a check of records.
 pub struct VerifyOptions<'a> {
     /// The network that the folder belongs to.
     pub network: NetworkId,
-    /// Whether to check signatures: the larger part of the time.
+    /// Whether to check signatures, which takes most of the time.
     pub signatures: bool,
-    /// Is told how far the check has come.
+    /// Called with the progress.
     pub progress: &'a mut dyn FnMut(Progress),
 }
 
-/// Checks all records in a folder whose lock is held. Gives the lock back.
+/// Checks all records in a locked folder. Returns the lock.
 ///
 /// # Errors
-/// [`OpenError`] if the engine's files make no sense or cannot be read.
+/// [`OpenError`] if the engine's files are damaged or cannot be read.
 pub fn verify_records(
     lock: FolderLock,
     options: &mut VerifyOptions<'_>,
@@ -167,13 +167,13 @@ pub(crate) fn verify<B: Backend>(
 ) -> Result<VerifiedRecords, BackendError> {
     let kept = backend.get(&rows::meta_row(META_LEDGER));
     let ledger = match kept {
-        // Nothing was ever written.
+        // Nothing was written yet.
         Ok(None) => Some(Ledger::default()),
         Ok(Some(row)) => Ledger::decode(&row),
         Err(BackendError::Corrupt(_)) => None,
         Err(broken) => return Err(broken),
     };
-    // Summaries are read beside the envelopes, everything else once.
+    // Summaries are read at the same time as the envelopes, all other rows once.
     let total = ledger.map_or(0, |ledger| ledger.row_bytes());
     let network = options.network;
     let mut pass = Pass {
@@ -197,7 +197,7 @@ pub(crate) fn verify<B: Backend>(
         passed
     })?;
     pass.expiry()?;
-    // An older version counts no shares; they are counted at the next start.
+    // An older version did not count the usage of writers; the next start counts it.
     if ledger.is_none_or(|ledger| ledger.writers != Ledger::UNCOUNTED) {
         pass.shares()?;
     } else {
@@ -207,7 +207,7 @@ pub(crate) fn verify<B: Backend>(
     Ok(pass.read)
 }
 
-/// Rows of the expiry index, told apart by their count and the sum of their hashes.
+/// Rows of the expiry index, compared by their count and the sum of their hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct ExpirySum {
     count: u64,
@@ -221,8 +221,8 @@ impl ExpirySum {
     }
 }
 
-/// What all writers have: sums over writers, in which each has a weight that depends on its key, so that
-/// counts of one cannot make up for those of another.
+/// The usage of all writers: sums in which each writer has a weight that depends on its key, so that an error
+/// in the counts of one writer cannot cancel an error in those of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct ShareSum {
     records: u128,
@@ -242,11 +242,11 @@ struct Pass<'a, B> {
     backend: &'a B,
     read: VerifiedRecords,
     counted: Ledger,
-    /// What the envelopes say that the expiry index holds.
+    /// The rows that the expiry index must have, according to the envelopes.
     expiry: ExpirySum,
-    /// What the envelopes say that writers have.
+    /// The usage of writers, according to the envelopes.
     shares: ShareSum,
-    /// Keys of own envelopes that an earlier healing found lost.
+    /// Keys of own envelopes that an earlier healing recorded as lost.
     lost: BTreeSet<Key>,
     rows: u64,
     total: u64,
@@ -307,7 +307,8 @@ impl<'a, B: Backend> Pass<'a, B> {
         Ok(())
     }
 
-    /// Compares the summary of a key with its envelopes, and those of keys before it, which have none.
+    /// Compares the summary of a key with its envelopes, and reports summaries of keys before it, which have
+    /// no envelopes.
     fn end_key(
         &mut self,
         key: Option<(Key, Option<Summary>)>,
@@ -388,7 +389,7 @@ impl<'a, B: Backend> Pass<'a, B> {
                     let of_lost = |entry: &ExpiryEntry| {
                         entry.place == Place::Own && self.lost.contains(&entry.key)
                     };
-                    // When a lost envelope expires, only the index tells.
+                    // The expiry of a lost envelope is only in the index.
                     if !ExpiryEntry::decode(&row).as_ref().is_some_and(of_lost) {
                         found.add(&row);
                     }
@@ -434,7 +435,7 @@ impl<'a, B: Backend> Pass<'a, B> {
             self.read.findings.add(Wrong::Counters, || "they cannot be read".to_owned());
             return;
         };
-        // The first expiry kept may be early, since it is not looked up again at every change.
+        // The stored first expiry may be too early, because it is not updated at every change.
         let late = kept.first_expiry > self.counted.first_expiry;
         let first_expiry = self.counted.first_expiry;
         if late || (Ledger { first_expiry, ..kept }) != self.counted {
@@ -457,7 +458,7 @@ fn gap(what: &str, after: Option<Key>) -> String {
     }
 }
 
-/// The summaries in order, read beside the envelopes.
+/// The summaries in order, read at the same time as the envelopes.
 struct Summaries<'a, B> {
     rows: Salvage<'a, B>,
     waiting: Option<(Key, Option<Summary>)>,
@@ -468,7 +469,7 @@ impl<'a, B: Backend> Summaries<'a, B> {
         Self { rows: Salvage::over(backend, rows::summary_rows()), waiting: None }
     }
 
-    /// The next summary, if it is of a key up to `to`; of any key without `to`.
+    /// The next summary if its key is at most `to`. Without `to`, the next summary of any key.
     fn next(
         &mut self,
         to: Option<&Key>,

@@ -130,7 +130,7 @@ impl Blob {
         Ok(())
     }
 
-    /// How many bytes the encoding of a granule has, which follows from the size of the blob.
+    /// The length of the encoding of a granule. It follows from the size of the blob.
     #[must_use]
     pub fn encoded_bytes(&self, granule: u32) -> usize {
         tree::encoded_bytes(tree::of(self.division.size()), &self.division.bytes(granule))
@@ -215,7 +215,7 @@ impl Blob {
         self.segments.read()
     }
 
-    /// How often another place was taken.
+    /// The number of changes of the place.
     pub(crate) fn places_taken(&self) -> u64 {
         self.places_taken.load(Ordering::Acquire)
     }

@@ -1,60 +1,61 @@
-//! What can go wrong with blobs.
+//! Errors of the blob store.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::OpenError;
 
-/// Why the store did not do something.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// The folder could not be taken.
+    /// The folder could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What it said.
+        /// The error.
         source: io::Error,
     },
     /// The disk is too full.
     #[error("not enough room on the disk: {needed} bytes needed, {free} free")]
     NoSpace {
-        /// Bytes that are to be written.
+        /// Bytes that would be written.
         needed: u64,
         /// Bytes that are free.
         free: u64,
     },
-    /// The blob is larger than any may be.
+    /// The blob is larger than the limit.
     #[error("{size} bytes are too many for one blob")]
     TooLarge {
-        /// Its bytes.
+        /// Its size.
         size: u64,
     },
-    /// The store has as many blobs as it may.
+    /// The store has the maximal number of blobs.
     #[error("the store is full with {max} blobs")]
     TooManyBlobs {
-        /// How many it may have.
+        /// The limit.
         max: usize,
     },
-    /// There are more files than may make up one blob.
+    /// The blob would have too many files.
     #[error("more than {max} files")]
     TooManyFiles {
-        /// How many there may be.
+        /// The limit.
         max: usize,
     },
-    /// The segments do not add up to the blob's size, or are not where they were said to be.
+    /// The segments do not add up to the blob's size, or are not at the stated paths.
     #[error("the files do not add up to the blob")]
     WrongSegments,
-    /// A file is where one is to be written.
+    /// A file exists at a path where one would be written.
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
-    /// A file is not what it was said to be, or changed while it was read.
+    /// A file has another size than stated, or changed while it was read.
     #[error("{} changed while it was read, or has another size than the system says", .0.display())]
     Changed(PathBuf),
-    /// It is a link, a pipe, a device or a socket, or a file that the system makes while it is read.
+    /// The path is a link, a pipe, a device or a socket, or a file that the system generates while it is
+    /// read.
     #[error("{} is neither a plain file nor a folder", .0.display())]
     NotPlain(PathBuf),
     /// A caller holds the blob.
@@ -63,38 +64,38 @@ pub enum BlobError {
     /// There is no such blob.
     #[error("there is no such blob")]
     Unknown,
-    /// Some of the blob is missing still.
+    /// The blob is not complete.
     #[error("{granules} granules are missing")]
     Incomplete {
-        /// How many granules.
+        /// The number of missing granules.
         granules: u32,
     },
-    /// What is noted beside the blob is damaged.
+    /// The metadata of the blob are damaged.
     #[error("what is noted beside the blob is damaged")]
     Damaged,
-    /// The caller stopped it.
+    /// The caller stopped the operation.
     #[error("stopped")]
     Cancelled,
 }
 
 impl BlobError {
-    /// Names the path that an error of the operating system is about.
+    /// Adds the path to an error of the operating system.
     pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         |source| Self::Io { path, source }
     }
 }
 
-/// Why bytes were not handed out.
+/// Why bytes could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// They are not there, or behind the end.
+    /// The bytes are not stored, or are after the end of the blob.
     #[error("not there")]
     Missing,
-    /// They are not the blob's bytes any more.
+    /// The bytes are no longer those of the blob.
     #[error("the files changed on the disk")]
     Changed,
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error(transparent)]
     Io(io::Error),
 }
@@ -102,13 +103,13 @@ pub enum ReadError {
 /// Why a granule was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// It is not the granule of this blob. Nothing was written.
+    /// The bytes are not those of this granule. Nothing was written.
     #[error("the bytes are not those of the blob")]
     Corrupt,
     /// The disk is full.
     #[error("the disk is full")]
     NoSpace,
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error(transparent)]
     Io(io::Error),
 }

@@ -1,6 +1,6 @@
-//! Files read and written at a position, small files replaced as a whole, and folders synced.
+//! Reading and writing files at a position, atomic replacement of small files, and syncing of folders.
 //!
-//! **Invariant:** a sealed file is read back as it was written or not at all.
+//! **Invariant:** a sealed file is read back as it was written, or not at all.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -9,22 +9,22 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Bytes of the checksum behind a sealed file.
+/// Bytes of the checksum at the end of a sealed file.
 const SEAL_BYTES: usize = 8;
 
-/// Fills `buffer` from `offset` on.
+/// Fills `buffer` from the file, beginning at `offset`.
 #[cfg(unix)]
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
 }
 
-/// Writes all of `bytes` from `offset` on.
+/// Writes all of `bytes` to the file, beginning at `offset`.
 #[cfg(unix)]
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
-/// Fills `buffer` from `offset` on.
+/// Fills `buffer` from the file, beginning at `offset`.
 #[cfg(windows)]
 pub(crate) fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !buffer.is_empty() {
@@ -38,7 +38,7 @@ pub(crate) fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io
     Ok(())
 }
 
-/// Writes all of `bytes` from `offset` on.
+/// Writes all of `bytes` to the file, beginning at `offset`.
 #[cfg(windows)]
 pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
@@ -52,7 +52,7 @@ pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Re
     Ok(())
 }
 
-/// Lets opening neither follow a link at the end of the path nor wait for the other end of a pipe.
+/// Opens without following a link at the end of the path, and without blocking on a pipe.
 fn directly(options: &mut OpenOptions) {
     #[cfg(unix)]
     {
@@ -64,15 +64,15 @@ fn directly(options: &mut OpenOptions) {
     #[cfg(windows)]
     {
         use std::os::windows::fs::OpenOptionsExt;
-        /// Opens a link itself.
+        /// Opens the link itself.
         const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
-        /// Lets folders be opened.
+        /// Allows folders to be opened.
         const BACKUP_SEMANTICS: u32 = 0x0200_0000;
         options.custom_flags(OPEN_REPARSE_POINT | BACKUP_SEMANTICS);
     }
 }
 
-/// Opens a file for reading that may have become anything since it was looked at.
+/// Opens a path for reading that may no longer be a plain file.
 pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -80,7 +80,7 @@ pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Whether opening failed because of a link that was not followed.
+/// Whether an open failed because a component was a link.
 pub(crate) fn is_link_error(error: &io::Error) -> bool {
     #[cfg(unix)]
     return error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
@@ -91,7 +91,7 @@ pub(crate) fn is_link_error(error: &io::Error) -> bool {
     }
 }
 
-/// Opens a file for writing and reading, making it if it must be `new` or is not there.
+/// Opens a file for reading and writing. Creates it if it is missing; with `new` it must be missing.
 #[cfg(not(unix))]
 pub(crate) fn open_for_writing(path: &Path, new: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -100,7 +100,7 @@ pub(crate) fn open_for_writing(path: &Path, new: bool) -> io::Result<File> {
     options.open(path)
 }
 
-/// Makes what was created, renamed or removed in a folder durable, where the system has a way to.
+/// Makes created, renamed and removed entries of a folder durable, on systems that can sync folders.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
@@ -109,7 +109,7 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a small file with a checksum so that after a crash either the old or the new one is there.
+/// Writes a small file with a checksum. After a crash either the old file or the new one is there.
 pub(crate) fn write_sealed(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
@@ -122,7 +122,7 @@ pub(crate) fn write_sealed(path: &Path, bytes: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Reads a sealed file of at most `bytes_max`; `None` if it is not as it was written.
+/// Reads a sealed file of at most `bytes_max` bytes. `None` if its checksum is wrong.
 pub(crate) fn read_sealed(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(bytes_max + SEAL_BYTES as u64).read_to_end(&mut bytes)?;
@@ -132,7 +132,7 @@ pub(crate) fn read_sealed(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<
     Ok(whole.then_some(bytes))
 }
 
-/// Removes a file that may be gone already.
+/// Removes a file. A missing file is no error.
 pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -140,20 +140,20 @@ pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether the owner of a file may run it.
+/// Whether the owner of a file may execute it.
 #[cfg(unix)]
 pub(crate) fn is_executable(metadata: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     metadata.permissions().mode() & 0o100 != 0
 }
 
-/// Whether the owner of a file may run it.
+/// Whether the owner of a file may execute it.
 #[cfg(not(unix))]
 pub(crate) fn is_executable(_: &std::fs::Metadata) -> bool {
     false
 }
 
-/// When the bytes of a file were changed last, in seconds since 1970.
+/// The modification time of a file, in seconds since 1970.
 pub(crate) fn mtime_of(metadata: &std::fs::Metadata) -> Option<i64> {
     match metadata.modified().ok()?.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).ok(),
@@ -165,10 +165,10 @@ pub(crate) fn mtime_of(metadata: &std::fs::Metadata) -> Option<i64> {
     }
 }
 
-/// Makes a file executable for all users that may read it, if asked, and sets its time of change.
+/// Makes a file executable for all users that may read it, if requested, and sets its modification time.
 ///
 /// # Errors
-/// What the operating system says; a time that it cannot keep is no error.
+/// An error of the operating system. A time that the file system cannot store is no error.
 pub fn mark(file: &File, executable: bool, mtime: Option<i64>) -> io::Result<()> {
     #[cfg(unix)]
     if executable {
@@ -187,14 +187,14 @@ pub fn mark(file: &File, executable: bool, mtime: Option<i64>) -> io::Result<()>
     }
 }
 
-/// Fewer zeros than these are written like other bytes.
+/// Bytes of zeros from which a hole is made; shorter runs are written. Raising it makes fewer holes.
 const HOLE_BYTES_MIN: usize = 4096;
 
-/// Writes bytes to a file that is as long as it will be. Zeros take no room where the file system knows
-/// holes, whatever was there before.
+/// Writes bytes to a file that already has its final length. Where the file system supports holes, zeros take
+/// no disk space, even if other bytes were there before.
 ///
 /// # Errors
-/// What the operating system says.
+/// An error of the operating system.
 pub fn write_sparse(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     let zeros = bytes.len() >= HOLE_BYTES_MIN && bytes.iter().all(|byte| *byte == 0);
     if zeros && punch(file, offset, bytes.len() as u64) {
@@ -203,14 +203,14 @@ pub fn write_sparse(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     write_at(file, bytes, offset)
 }
 
-/// Makes a hole; false if the file system has none.
+/// Makes a hole. `false` if the file system does not support holes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn punch(file: &File, offset: u64, bytes: u64) -> bool {
     use rustix::fs::{FallocateFlags, fallocate};
     fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, bytes).is_ok()
 }
 
-/// Makes a hole; false if the file system has none.
+/// Makes a hole. `false` if the file system does not support holes.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn punch(_: &File, _: u64, _: u64) -> bool {
     false

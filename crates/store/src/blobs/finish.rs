@@ -17,12 +17,12 @@ use super::{BlobError, files};
 use crate::backend::Changes;
 
 impl Blob {
-    /// Ends a fetch: commits, makes the empty segments, marks executables and makes the blob complete.
-    /// Does nothing if it is.
+    /// Ends a fetch: commits, creates the empty segments, marks executables and makes the blob complete. Does
+    /// nothing if the blob is complete.
     ///
     /// # Errors
-    /// [`BlobError::Incomplete`] if granules are missing, also those of files that another program removed or
-    /// cut meanwhile: they are to be fetched again.
+    /// [`BlobError::Incomplete`] if granules are missing, including those of files that another program
+    /// removed or truncated meanwhile. They must be fetched again.
     pub fn finish(&self) -> Result<(), BlobError> {
         let _one = self.committing.lock();
         {
@@ -63,12 +63,13 @@ impl Blob {
         files::remove_if_there(&journal).map_err(BlobError::at(&journal))
     }
 
-    /// Moves the files of a complete blob, all below `from` (or the one that `from` is), by renaming
-    /// `from` to `to`, and notes it so that no crash can lose them. The folder above `to` is made.
+    /// Moves the files of a complete blob by renaming `from`, which is the only file or a folder above all
+    /// files, to `to`. The move is recorded before it begins, so a crash does not lose the files. Creates the
+    /// folder above `to`.
     ///
     /// # Errors
-    /// [`BlobError::Exists`] if something is at `to`; what the operating system says if both are not
-    /// on one file system. Then nothing changed.
+    /// [`BlobError::Exists`] if `to` exists; an error of the operating system if `from` and `to` are on
+    /// different file systems. In both cases nothing changed.
     pub fn move_to(&self, from: &Path, to: &Path) -> Result<(), BlobError> {
         let _one = self.committing.lock();
         if !self.is_complete() || self.entry.meta().outside.is_none() {
@@ -76,7 +77,7 @@ impl Blob {
         }
         let from = std::path::absolute(from).map_err(BlobError::at(from))?;
         let to = std::path::absolute(to).map_err(BlobError::at(to))?;
-        // No reader looks at the files while they are on their way.
+        // No reader checks the files while they move.
         let mut segments = self.segments.write();
         let moved = segments.moved(&from, &to).ok_or(BlobError::WrongSegments)?;
         if let Some(folder) = to.parent() {
@@ -101,12 +102,12 @@ impl Blob {
         end_move(&self.entry, &segments)
     }
 
-    /// Lets `work` bring the files of a complete blob from below `from` to the same paths below `to`, one
-    /// by one, and say whether all of them are there. Before it begins and if it fails, the blob counts
-    /// as changed: a crash in between leaves nothing that claims to be what it is not.
+    /// Lets `work` move the files of a complete blob, one by one, from below `from` to the same paths below
+    /// `to`. `work` returns whether all of them are there. Before `work` begins, and if it fails, the blob
+    /// counts as changed, so after a crash in between no reader takes the files for complete.
     ///
     /// # Errors
-    /// What `work` says; [`BlobError::Changed`] if one of them is not there after all.
+    /// An error of `work`; [`BlobError::Changed`] if one of the files is not at its new path.
     pub fn merge_to(
         &self,
         from: &Path,
@@ -117,7 +118,7 @@ impl Blob {
         if !self.is_complete() || self.entry.meta().outside.is_none() {
             return Err(BlobError::WrongSegments);
         }
-        // No reader looks at the files while they are on their way.
+        // No reader checks the files while they move.
         let mut segments = self.segments.write();
         let moved = segments.moved(from, to).ok_or(BlobError::WrongSegments)?;
         self.close_files();
@@ -165,7 +166,8 @@ impl Blob {
         Ok(())
     }
 
-    /// What the files look like, now that all of them are right. Granules of others are lost.
+    /// The stamps of all files, now that their bytes are right. If files are missing or too short, their
+    /// granules count as lost.
     fn stamps(&self, segments: &Segments) -> Result<Vec<Stamp>, BlobError> {
         let mut stamps = Vec::with_capacity(segments.len());
         let mut lost = 0;
@@ -191,8 +193,8 @@ impl Blob {
     }
 }
 
-/// Marks a file as asked and says what it looks like. One that is too short counts as not found, what is
-/// too much is cut off: until now the file is ours.
+/// Sets the permissions and the time of a file as requested, and returns its stamp. A file that is too short
+/// counts as not found. Surplus bytes are cut off, because the file belongs to the store until now.
 fn stamp(path: &Path, segment: &Segment) -> io::Result<Stamp> {
     let metadata = path.symlink_metadata()?;
     if !metadata.is_file() {

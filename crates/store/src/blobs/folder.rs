@@ -1,6 +1,6 @@
-//! The folder of one blob: how it is filled, read back, and told from what it is not.
+//! The folder of one blob: filling it, reading it, and recovering it after a crash.
 //!
-//! **Invariant:** a folder is read as it was written or not at all.
+//! **Invariant:** a folder is read as it was written, or not at all.
 
 use std::fs::File;
 use std::io;
@@ -17,10 +17,10 @@ use super::place::{PLACE_BYTES_MAX, Segments};
 use super::{BlobError, files, tree};
 use crate::backend::Changes;
 
-/// Behind the name of a folder that makes no sense any more.
+/// The suffix of the name of a damaged folder.
 const DAMAGED: &str = ".damaged";
 
-/// What is noted about a blob at first: complete, inside, neither pinned nor shared.
+/// The initial metadata of a blob: complete, inside the store, neither pinned nor shared.
 pub(crate) fn new_meta(id: BlobId, size: u64, name: &str) -> Meta {
     let mut meta = Meta {
         id,
@@ -39,14 +39,15 @@ pub(crate) fn new_meta(id: BlobId, size: u64, name: &str) -> Meta {
     meta
 }
 
-/// Whether a blob that is known already is the one that a caller begins.
+/// Whether a known blob continues the fetch that a caller begins: it is complete, or partial with the same
+/// size and place.
 pub(crate) fn goes_on(
     entry: &Entry,
     size: u64,
     outside: Option<&Segments>,
 ) -> Result<bool, BlobError> {
     Ok(match entry.phase() {
-        // Of one whose files changed in part, the rest is fetched anew.
+        // If some files of a complete blob have changed, their granules are fetched again.
         Phase::Complete => entry.lost().is_none(),
         Phase::Changed => false,
         Phase::Partial => {
@@ -60,7 +61,7 @@ pub(crate) fn goes_on(
     })
 }
 
-/// Whether none of the files is there, so that all that will be are ours.
+/// Whether none of the files exists. Files that appear later are then the store's own.
 pub(crate) fn check_absent(segments: &Segments) -> Result<(), BlobError> {
     if segments.base().symlink_metadata().is_err() {
         return Ok(());
@@ -73,7 +74,7 @@ pub(crate) fn check_absent(segments: &Segments) -> Result<(), BlobError> {
     Ok(())
 }
 
-/// Writes what a partial blob has at first.
+/// Creates the files of a new partial blob: its journal and its outboard.
 pub(crate) fn fill_folder(folder: &Path, meta: &Meta) -> Result<(), BlobError> {
     let journal = folder.join(HAVE);
     Journal::create(&journal, &meta.id).map_err(BlobError::at(&journal))?;
@@ -90,8 +91,8 @@ pub(crate) fn fill_folder(folder: &Path, meta: &Meta) -> Result<(), BlobError> {
     Ok(())
 }
 
-/// The rows that note where the bytes of a blob lie; what is too much for them goes into a file of its
-/// folder.
+/// The change that records the place of a blob with this number. If it has too many segments for a row,
+/// writes them to a file in the blob's folder.
 pub(crate) fn note_place(
     folder: &Path,
     id: &BlobId,
@@ -108,7 +109,7 @@ pub(crate) fn note_place(
     Ok(Index::no_place(id, number))
 }
 
-/// Where the place with this number lies, if that is noted.
+/// The segments of the place with this number. `None` if it is not recorded.
 pub(crate) fn read_place(entry: &Entry, number: u16) -> Result<Option<Segments>, BlobError> {
     if let Some(segments) = entry.index.place(&entry.id, number)? {
         return Ok(Some(segments));
@@ -126,7 +127,7 @@ pub(crate) fn read_segments(entry: &Entry) -> Result<Segments, BlobError> {
     read_place(entry, 0)?.ok_or(BlobError::Damaged)
 }
 
-/// Notes that the files of a blob are at these segments, and that no move is under way.
+/// Records the segments of a blob, and that no move is in progress.
 pub(crate) fn end_move(entry: &Entry, segments: &Segments) -> Result<(), BlobError> {
     let place = note_place(&entry.folder, &entry.id, 0, segments)?;
     let end = |meta: &mut Meta| {
@@ -136,19 +137,19 @@ pub(crate) fn end_move(entry: &Entry, segments: &Segments) -> Result<(), BlobErr
     entry.change_with(end, place)
 }
 
-/// Determines how a move ended that a crash interrupted, and notes it.
+/// Determines whether a move that a crash interrupted was done, and records the result.
 fn recover_move(entry: &Entry) -> Result<(), BlobError> {
     let Some(Move { from, to }) = entry.meta().moving else { return Ok(()) };
     let segments = read_segments(entry)?;
     let arrived = from.symlink_metadata().is_err() && to.symlink_metadata().is_ok();
     match segments.moved(&from, &to) {
         Some(moved) if arrived => end_move(entry, &moved),
-        // Not begun, or noted already.
+        // The move was not begun, or it was recorded already.
         _ => end_move(entry, &segments),
     }
 }
 
-/// The file of a place that is too much for a row.
+/// The file with the segments of a place that has too many for a row.
 pub(crate) fn place_file(number: u16) -> String {
     match number {
         0 => PLACE.to_owned(),
@@ -156,7 +157,7 @@ pub(crate) fn place_file(number: u16) -> String {
     }
 }
 
-/// Bytes of a partial blob that its journal says are there.
+/// Stored bytes of a partial blob, according to its journal.
 pub(crate) fn journalled(folder: &Path, meta: &Meta) -> Result<u64, BlobError> {
     if meta.phase != Phase::Partial {
         return Ok(0);
@@ -168,16 +169,16 @@ pub(crate) fn journalled(folder: &Path, meta: &Meta) -> Result<u64, BlobError> {
     Ok(division.bytes_in(&said.synced) + division.bytes_in(&said.unsynced))
 }
 
-/// Removes a folder made aside, if there is one, unless it was made use of.
+/// Removes a temporary folder if `made` is an error.
 pub(crate) fn discard_unless<T>(made: Result<T, BlobError>, folder: &Path) -> Result<T, BlobError> {
     if made.is_err() {
-        // What stays is removed when the store is opened.
+        // The next start removes what is left.
         let _ = std::fs::remove_dir_all(folder);
     }
     made
 }
 
-/// Makes the entry of a blob of which this is noted.
+/// Creates the entry of a blob from its metadata.
 pub(crate) fn load(
     index: &Arc<Index>,
     folder: PathBuf,
@@ -189,14 +190,14 @@ pub(crate) fn load(
     Ok(entry)
 }
 
-/// Gives a folder that makes no sense another name, so that it is not in the way.
+/// Renames a damaged folder, so that its name is free.
 pub(crate) fn set_aside(folder: &Path) {
     for number in 0..100 {
         let mut name = folder.as_os_str().to_owned();
         name.push(format!("{DAMAGED}-{number}"));
         let aside = PathBuf::from(name);
         if aside.symlink_metadata().is_err() {
-            // If even this fails it stays, and no list has it.
+            // If the rename fails, the folder stays, and no list has it.
             let _ = std::fs::rename(folder, aside);
             return;
         }
@@ -206,7 +207,7 @@ pub(crate) fn set_aside(folder: &Path) {
 /// Removes a file of a partial blob.
 pub(crate) fn remove_ours(path: &Path) -> io::Result<()> {
     match files::remove_if_there(path) {
-        // Another program put a folder there, or where a folder was.
+        // Another program put a folder at this path, or replaced a folder above it.
         Err(error)
             if matches!(
                 error.kind(),

@@ -28,21 +28,21 @@ const KEPT_LISTED_MAX: usize = 1000;
 /// Why a blob is kept or removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GcReason {
-    /// Stays: pinned.
+    /// Kept: pinned.
     Pinned,
-    /// Stays: this node offers it.
+    /// Kept: this node offers it.
     Shared,
-    /// Stays: a caller holds it.
+    /// Kept: a caller holds it.
     InUse,
-    /// Stays: its bytes lie in files outside, which are not the store's.
+    /// Kept: its bytes are in files outside the store.
     Outside,
-    /// Stays: its fetch was begun within a week.
+    /// Kept: its fetch was begun within a week.
     Fetching,
-    /// Stays: there is room.
+    /// Kept: the cache is within its quota.
     WithinQuota,
-    /// Goes: the least recently used of too many.
+    /// Removed: the least recently used while the cache is over its quota.
     LeastRecentlyUsed,
-    /// Goes: its bytes are damaged.
+    /// Removed: its bytes are damaged.
     Damaged,
 }
 
@@ -83,7 +83,7 @@ pub struct GcReport {
     pub kept: Vec<GcEntry>,
     /// The number of kept blobs.
     pub kept_count: u64,
-    /// Bytes of the removed ones.
+    /// Bytes of the removed blobs.
     pub freed_bytes: u64,
     /// Kept bytes that count against the quota.
     pub cached_bytes: u64,
@@ -177,7 +177,7 @@ impl BlobStore {
         Ok(bytes)
     }
 
-    /// The partial blobs with an idle fetch, longest first.
+    /// The partial blobs with an idle fetch, the longest idle first.
     fn resting(&self) -> impl Iterator<Item = Result<(u64, BlobId), BlobError>> + '_ {
         let before = unix_ms().saturating_sub(PARTIAL_RESTS_MS);
         self.index.by_use(PARTIAL).take_while(move |found| match found {
@@ -263,7 +263,7 @@ impl BlobStore {
     }
 }
 
-/// Why a blob was kept that no caller holds.
+/// Why a blob that no caller holds was kept.
 fn stays_because(noted: &Noted) -> GcReason {
     let rests = unix_ms().saturating_sub(noted.used_ms) >= PARTIAL_RESTS_MS;
     match noted.class() {

@@ -1,7 +1,7 @@
-//! Hashing files laid end to end: once, by several threads, with the tree built on the way.
+//! Hashes the concatenation of files once, with several threads, and builds the hash tree at the same time.
 //!
-//! **Invariant:** memory does not depend on the size: each thread has a small buffer, and the nodes of a
-//! span are written as soon as it is hashed.
+//! **Invariant:** memory does not depend on the size of the blob: each thread has a small buffer, and the
+//! nodes of a span are written as soon as the span is hashed.
 
 use std::fs::File;
 use std::io;
@@ -22,23 +22,24 @@ use super::place::Segments;
 use super::tree::{self, NODE_BYTES};
 use super::{BlobError, files};
 
-/// What a thread hashes at a time. A blob of any size has at most a million of such spans.
+/// The bytes that a thread hashes at a time. The largest blob has about a million such spans.
 const SPAN: BlockSize = BlockSize::from_chunk_log(12);
 const SPAN_BYTES: u64 = SPAN.bytes() as u64;
 const NO_HASH: Hash = Hash::from_bytes([0; 32]);
-/// Bytes read at once: few enough to stay in the cache until they are hashed.
+/// Bytes per read. Raising it saves system calls; the bytes should still be in the processor cache when they
+/// are hashed.
 const READ_BYTES: u64 = 4 * GROUP_BYTES;
-/// More threads would only wait for the disk.
+/// Most hashing threads. A guess: more threads would only wait for the disk.
 const THREADS_MAX: usize = 8;
 
-/// Hears how many bytes were hashed, and may stop it.
+/// Called with the number of hashed bytes. It may stop the import.
 pub(crate) type Progress<'a> = &'a (dyn Fn(u64) -> ControlFlow<()> + Sync);
 
 /// Opens one of the files to be hashed, by its path.
 pub(crate) type Opener<'a> = &'a (dyn Fn(&Path) -> Result<Arc<File>, BlobError> + Sync);
 
-/// Names files laid end to end by their hash, writes the nodes to `outboard` in `folder` and the bytes
-/// to `copy`.
+/// Hashes the concatenation of files and returns its id. Writes the tree nodes to `outboard` in `folder`, and
+/// the bytes to `copy`.
 pub(crate) fn hash(
     source: &Segments,
     open: Opener<'_>,
@@ -70,7 +71,7 @@ pub(crate) fn hash(
         outcome: Mutex::new(Ok(vec![NO_HASH; spans as usize])),
     };
     let threads = if spans == 1 {
-        // The system takes longer to count its cores than a small file to be hashed.
+        // For one span, counting the cores takes longer than hashing.
         1
     } else {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -94,7 +95,7 @@ pub(crate) fn hash(
     built.map(|root| BlobId::from_bytes(root.into())).map_err(BlobError::at(&path))
 }
 
-/// What the threads of one import share.
+/// The state that the threads of one import share.
 struct Work<'a> {
     source: &'a Segments,
     open: Opener<'a>,
@@ -107,12 +108,12 @@ struct Work<'a> {
     next: AtomicU64,
     done_bytes: AtomicU64,
     stopped: AtomicBool,
-    /// The hashes of the spans, or what went wrong first.
+    /// The hashes of the spans, or the first error.
     outcome: Mutex<Result<Vec<Hash>, BlobError>>,
 }
 
 impl Work<'_> {
-    /// Hashes spans until there are no more.
+    /// Hashes spans until none is left.
     fn run(&self) {
         let mut reader = Reader { source: self.source, opener: self.open, open: None };
         let mut buffer = vec![0; READ_BYTES.min(self.source.bytes()) as usize];
@@ -174,7 +175,7 @@ impl Work<'_> {
         self.join(&(begin..end), &hashes).map_err(BlobError::at(self.folder))
     }
 
-    /// Builds and writes the tree over the groups of one span, whose nodes lie together.
+    /// Builds and writes the tree over the groups of one span. Its nodes are contiguous in the outboard.
     fn join(&self, span: &Range<u64>, hashes: &[Hash]) -> io::Result<Hash> {
         let tree = tree::of(span.end - span.start);
         let data = vec![0; tree.outboard_size() as usize];
@@ -189,7 +190,7 @@ impl Work<'_> {
     }
 }
 
-/// Reads files laid end to end, keeping the last one open.
+/// Reads the concatenation of files, and keeps the last file open.
 struct Reader<'a> {
     source: &'a Segments,
     opener: Opener<'a>,

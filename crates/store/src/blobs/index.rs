@@ -1,11 +1,10 @@
-//! The index of the store on disk: what is noted about each blob, the words of the names of what is
-//! offered, the order of uses, and what is counted.
+//! The index of the blob store on disk: the metadata of each blob, the words in the names of offered blobs,
+//! the order of uses, and the counters.
 //!
-//! Nothing of it is held in memory but the counters and what the engine caches, so ten million blobs
-//! cost no more than ten.
+//! Memory holds only the counters and the cache of the engine, so it does not grow with the number of blobs.
 //!
-//! **Invariant:** what is noted about a blob changes in one batch with its words, its place in the
-//! order of uses and the counters.
+//! **Invariant:** the metadata of a blob changes in one batch with its words, its row in the order of uses
+//! and the counters.
 
 mod engine;
 mod moved;
@@ -32,12 +31,14 @@ pub(crate) use rows::{Class, Counts, DAMAGED, Noted, PARTIAL, USED};
 
 /// The format of the index.
 const FORMAT: u32 = 1;
-/// Most segments of a place that is a row; more are in a file of the blob's folder.
+/// Most segments of a place that is stored as a row. The segments of a larger place are in a file of the
+/// blob's folder.
 const ROW_SEGMENTS_MAX: usize = 256;
-/// Rows of a word that are looked at for one search, so that a common word costs milliseconds.
+/// Rows of one word that a search reads. Raising it finds more names with a common word, and makes a search
+/// for such a word slower.
 const CANDIDATES_MAX: usize = 4096;
 
-/// See the module.
+/// The index. See the module.
 #[derive(Debug)]
 pub(crate) struct Index {
     engine: Engine,
@@ -48,8 +49,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens the index in the folder of the blobs. Nothing is read but the counters; what an older
-    /// version noted beside each blob is moved here once.
+    /// Opens the index in the folder of the blobs. Reads only the counters. Metadata files of versions before
+    /// the index are moved into it once.
     pub(crate) fn open(
         blobs: &Path,
         mode: SyncMode,
@@ -82,7 +83,7 @@ impl Index {
         *self.counts.lock()
     }
 
-    /// How many blobs were found whose notes make no sense.
+    /// The number of blobs that were found with damaged metadata.
     pub(crate) fn damaged(&self) -> usize {
         self.damaged.load(Ordering::Relaxed)
     }
@@ -95,12 +96,12 @@ impl Index {
         self.engine.disk_bytes()
     }
 
-    /// Makes what was written durable.
+    /// Makes all earlier changes durable.
     pub(crate) fn sync(&self) -> Result<(), BlobError> {
         self.engine.sync()
     }
 
-    /// What is noted about a blob.
+    /// The metadata of a blob.
     pub(crate) fn noted(&self, id: &BlobId) -> Result<Option<Noted>, BlobError> {
         let Some(row) = self.engine.get(&rows::id_row(ENTRY, id))? else { return Ok(None) };
         Ok(Some(self.decoded(id, &row)?))
@@ -114,13 +115,14 @@ impl Index {
         })
     }
 
-    /// Whether anything is noted about a blob.
+    /// Whether the index has the blob.
     pub(crate) fn has(&self, id: &BlobId) -> Result<bool, BlobError> {
         Ok(self.engine.get(&rows::id_row(ENTRY, id))?.is_some())
     }
 
-    /// Notes `new` in place of `old`, which is what is there, with other rows. Gives it back with its
-    /// number. It outlives the process, and a loss of power once synced.
+    /// Replaces the metadata `old`, which the index has, by `new`, in one batch with the rows `with`. Returns
+    /// `new` with its number. The change survives the end of the process, and a loss of power after the next
+    /// sync.
     pub(crate) fn put(
         &self,
         old: Option<&Noted>,
@@ -137,7 +139,7 @@ impl Index {
         Ok(new)
     }
 
-    /// Notes many blobs of which nothing is noted in one batch, each with its place.
+    /// Adds many new blobs in one batch, each with its place.
     pub(crate) fn put_many(&self, new: Vec<(Noted, Segments)>) -> Result<(), BlobError> {
         let mut counts = self.counts.lock();
         let (mut after, mut changes) = (*counts, Changes::new());
@@ -152,7 +154,7 @@ impl Index {
         Ok(())
     }
 
-    /// Forgets a blob; with an intent if its folder goes next.
+    /// Removes a blob. With `folder`, also writes the intent to remove its folder next.
     pub(crate) fn remove(&self, old: &Noted, folder: bool) -> Result<(), BlobError> {
         let id = &old.meta.id;
         let mut counts = self.counts.lock();
@@ -176,7 +178,8 @@ impl Index {
         Ok(())
     }
 
-    /// Notes that the folder of a blob is on its way in, so that one whose blob never comes is removed.
+    /// Records that the folder of a blob is about to be installed. If the blob is not added, the next start
+    /// removes the folder.
     pub(crate) fn intend(&self, id: &BlobId) -> Result<(), BlobError> {
         let row = rows::id_row(INTENT, id);
         self.engine.commit(Changes::from([(row, Some(Bytes::new()))]), true)?;
@@ -192,7 +195,7 @@ impl Index {
         self.engine.commit(changes, false)
     }
 
-    /// Removes the folders that were on their way in or out when the process ended.
+    /// Removes the folders that were being installed or removed when the process ended.
     fn end_intents(&self, blobs: &Path) -> Result<(), BlobError> {
         let mut ended = Changes::new();
         for row in self.engine.range(&[INTENT], &[INTENT + 1]) {
@@ -213,7 +216,7 @@ impl Index {
         Segments::decode(&row).map(Some).ok_or(BlobError::Damaged)
     }
 
-    /// The change that notes a place; `None` if it is too large for a row.
+    /// The change that writes a place. `None` if it has too many segments for a row.
     pub(crate) fn place_change(
         id: &BlobId,
         place: u16,
@@ -226,13 +229,12 @@ impl Index {
         Ok(Some(Changes::from([(rows::place_row(id, place), Some(bytes.into()))])))
     }
 
-    /// The change that forgets a place.
+    /// The change that removes the row of a place.
     pub(crate) fn no_place(id: &BlobId, place: u16) -> Changes {
         Changes::from([(rows::place_row(id, place), None)])
     }
 
-    /// What is noted about the blobs behind `after`, in the order of their ids. Damaged notes are left
-    /// out.
+    /// The metadata of the blobs after the id `after`, in the order of ids. Damaged rows are left out.
     pub(crate) fn page<'a>(
         &'a self,
         after: Option<&BlobId>,
@@ -250,7 +252,7 @@ impl Index {
         })
     }
 
-    /// The blobs in an index by use, least recently used first.
+    /// The blobs of the index by use with this tag, least recently used first.
     pub(crate) fn by_use(
         &self,
         tag: u8,
@@ -259,13 +261,13 @@ impl Index {
         rows.filter_map(|row| row.map(|(row, _)| rows::of_used_row(&row)).transpose())
     }
 
-    /// When the cached blob was used that was used last.
+    /// The time of the last use of any cached blob.
     pub(crate) fn last_use(&self) -> Result<u64, BlobError> {
         let last = self.engine.last(&[USED], &[USED + 1])?;
         Ok(last.and_then(|row| rows::of_used_row(&row)).map_or(0, |(used_ms, _)| used_ms))
     }
 
-    /// What is offered, in the order in which it was shared, behind the one with this number.
+    /// The offered blobs with a number after `after`, in the order in which they were shared.
     pub(crate) fn offered(
         &self,
         after: u64,
@@ -280,8 +282,9 @@ impl Index {
         })
     }
 
-    /// What is offered whose name all these words fit, which are as [`words_of`] makes them; at most
-    /// `max`. Of words that are all very common only the first names are looked at.
+    /// At most `max` offered blobs whose name matches all these words, which must be in the form of
+    /// [`words_of`]. If every word is very common, only the first [`CANDIDATES_MAX`] names of the rarest are
+    /// read.
     pub(crate) fn find(&self, words: &[String], max: usize) -> Result<Vec<Noted>, BlobError> {
         let mut rarest: Option<Vec<u64>> = None;
         for word in words {
@@ -305,7 +308,7 @@ impl Index {
             }
             let Some(id) = self.engine.get(&rows::number_row(number))? else { continue };
             let Some(id) = rows::id_of(&id) else { continue };
-            // One with damaged notes is not found.
+            // A blob with damaged metadata is not found.
             let Ok(Some(noted)) = self.noted(&id) else { continue };
             if noted.is_offered() && fit_all(words, &words_of(noted.meta.shown_name())) {
                 found.push(noted);
@@ -314,7 +317,7 @@ impl Index {
         Ok(found)
     }
 
-    /// Notes that `data` is the data of the folder that `list` lists.
+    /// Records that `data` is the data of the folder with the manifest `list`.
     pub(crate) fn own(&self, data: &BlobId, list: &BlobId) -> Result<(), BlobError> {
         let row = rows::owner_row(data, list);
         if self.engine.get(&row)?.is_some() {
@@ -323,7 +326,7 @@ impl Index {
         self.engine.commit(Changes::from([(row, Some(Bytes::new()))]), true)
     }
 
-    /// The lists of files of the folders whose data a blob is.
+    /// The manifests of the folders that have this blob as their data.
     pub(crate) fn owners(&self, data: &BlobId, max: usize) -> Result<Vec<BlobId>, BlobError> {
         let mut owners = Vec::new();
         for row in self.engine.range(&owner_first(data), &owner_last(data)).take(max) {
@@ -332,22 +335,23 @@ impl Index {
         Ok(owners)
     }
 
-    /// How far a round over all that is offered has come.
+    /// The position of the round over all offered blobs.
     pub(crate) fn cursor(&self) -> Result<u64, BlobError> {
         let row = self.engine.get(&rows::note_row("cursor"))?;
         let cursor = row.as_deref().and_then(|bytes| bytes.try_into().ok());
         Ok(cursor.map_or(0, u64::from_be_bytes))
     }
 
-    /// Notes how far a round has come. It may be lost: then a part of the round comes again.
+    /// Records the position of the round. The write is not synced: after a loss of power a part of the round
+    /// is repeated.
     pub(crate) fn set_cursor(&self, cursor: u64) -> Result<(), BlobError> {
         let value = Bytes::copy_from_slice(&cursor.to_be_bytes());
         self.engine.commit(Changes::from([(rows::note_row("cursor"), Some(value))]), false)
     }
 }
 
-/// Adds to a batch that `new` takes the place of `old`, and counts it. Gives it a number if it needs
-/// one.
+/// Adds the rows to a batch that replace `old` by `new`, and counts both. Gives `new` a number if it is
+/// offered and has none.
 fn prepare(
     counts: &mut Counts,
     old: Option<&Noted>,
@@ -386,7 +390,7 @@ fn owner_last(data: &BlobId) -> Vec<u8> {
     rows::owner_row(data, &BlobId::from_bytes([0xff; 32]))
 }
 
-/// Takes the rows out that depend on what was noted.
+/// Removes the rows that follow from the metadata `old`.
 fn leave(old: &Noted, changes: &mut Changes) {
     for row in old.used_rows().into_iter().chain(old.word_rows()) {
         changes.insert(row, None);
@@ -396,7 +400,7 @@ fn leave(old: &Noted, changes: &mut Changes) {
     }
 }
 
-/// Leaves rows alone that are as they were: most changes are of one field.
+/// Drops the changes of rows that are equal before and after: most changes are of one field.
 fn unchanged(old: &Noted, new: &Noted, changes: &mut Changes) {
     let kept = new.used_rows().into_iter().chain(new.word_rows());
     let were: Vec<_> = old.used_rows().into_iter().chain(old.word_rows()).collect();

@@ -1,11 +1,12 @@
-//! The journal of a partly fetched blob: which granules are there, and which of them the disk has.
+//! The journal of a partial blob: which granules are stored, and which of them are on the disk.
 //!
-//! Records of 16 bytes, appended only: kind and value (u32 each, little endian) and a checksum that
-//! also covers the blob's name and the record's number. A `Have` is written when its granule was given to
-//! the operating system, so a killed process loses none. A `Synced` says that the data of all `Have`
-//! among the records up to that count is on the disk; later ones are hashed again when the journal is opened.
+//! The journal consists of records of 16 bytes and is only appended to. A record has a kind and a value (u32
+//! each, little-endian) and a checksum that also covers the blob's id and the record's number. `Have` is
+//! written when the bytes of a granule were passed to the operating system, so a killed process loses none.
+//! `Synced` says that the data of all `Have` among the records up to that count are on the disk; granules of
+//! later records are hashed again when the journal is opened.
 //!
-//! **Invariant:** what follows a record that is not as it was written is cut off.
+//! **Invariant:** records after a damaged record are cut off.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
@@ -18,7 +19,7 @@ const RECORD_BYTES: usize = 16;
 const HAVE: u32 = 1;
 const SYNCED: u32 = 2;
 const LOST: u32 = 3;
-/// Records over two a granule at which a journal is written anew when opened.
+/// When a journal with this many records more than two per granule is opened, it is written anew.
 const SPARE_RECORDS: u64 = 4096;
 
 /// A journal open for appending.
@@ -29,12 +30,12 @@ pub(crate) struct Journal {
     records: u32,
 }
 
-/// What a journal said when it was opened.
+/// The contents of a journal when it was opened.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Recovered {
     /// Granules that are on the disk.
     pub(crate) synced: GranuleSet,
-    /// Granules that were on their way there.
+    /// Granules that may not be on the disk.
     pub(crate) unsynced: GranuleSet,
 }
 
@@ -45,7 +46,7 @@ impl Journal {
         Ok(Self { file, seed: seed(id), records: 0 })
     }
 
-    /// Opens the journal of a blob of `count` granules and cuts a torn end off.
+    /// Opens the journal of a blob of `count` granules, and cuts off a torn end.
     pub(crate) fn open(path: &Path, id: &BlobId, count: u32) -> io::Result<(Self, Recovered)> {
         let (records, recovered) = replay(path, id, count)?;
         let bytes = u64::from(records) * RECORD_BYTES as u64;
@@ -58,7 +59,7 @@ impl Journal {
         Ok((journal, recovered))
     }
 
-    /// What a journal says, without touching it.
+    /// Reads a journal without changing it.
     pub(crate) fn peek(path: &Path, id: &BlobId, count: u32) -> io::Result<Recovered> {
         replay(path, id, count).map(|(_, recovered)| recovered)
     }
@@ -77,22 +78,23 @@ impl Journal {
         Ok(journal)
     }
 
-    /// How many records there are.
+    /// The number of records.
     pub(crate) const fn records(&self) -> u32 {
         self.records
     }
 
-    /// Notes a granule whose bytes the operating system has.
+    /// Records a granule whose bytes were passed to the operating system.
     pub(crate) fn have(&mut self, granule: u32) -> io::Result<()> {
         self.append(std::iter::once((HAVE, granule)))
     }
 
-    /// Notes granules that are not there after all.
+    /// Records that granules are not stored after all.
     pub(crate) fn lost(&mut self, granules: impl IntoIterator<Item = u32>) -> io::Result<()> {
         self.append(granules.into_iter().map(|granule| (LOST, granule)))
     }
 
-    /// Notes that the disk has what the first `records` records name. Still to be synced itself.
+    /// Records that the data of the first `records` records are on the disk. The caller must sync the
+    /// returned file.
     pub(crate) fn synced(&mut self, records: u32) -> io::Result<File> {
         self.append(std::iter::once((SYNCED, records)))?;
         self.file.try_clone()
@@ -106,7 +108,7 @@ impl Journal {
             next = next.checked_add(1).ok_or(io::ErrorKind::FileTooLarge)?;
         }
         if let Err(error) = self.file.write_all(&bytes) {
-            // Half a record would hide all that follow.
+            // An incomplete record would make all later records unreadable.
             self.file.set_len(u64::from(self.records) * RECORD_BYTES as u64)?;
             return Err(error);
         }
@@ -128,7 +130,7 @@ fn record(seed: u64, number: u32, kind: u32, value: u32) -> [u8; RECORD_BYTES] {
     bytes
 }
 
-/// Reads the records that are as they were written, and what they mean.
+/// Reads the intact records, and the state that they describe.
 fn replay(path: &Path, id: &BlobId, count: u32) -> io::Result<(u32, Recovered)> {
     let seed = seed(id);
     let mut file = BufReader::new(File::open(path)?);

@@ -1,4 +1,4 @@
-//! What is noted about a blob in its folder.
+//! The metadata of a blob.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,12 @@ use potluck_base::BlobId;
 use super::place::{path_bytes, path_of};
 
 const VERSION: u32 = 2;
-/// Most bytes of a `meta` file: names and paths are far shorter.
+/// Most bytes of encoded metadata. Names and paths are far shorter.
 pub(crate) const META_BYTES_MAX: u64 = 64 * 1024;
-/// Most bytes of a name; what is longer is cut.
+/// Most bytes of a name. A longer name is cut.
 const NAME_BYTES_MAX: usize = 1024;
 
-/// How far a blob is.
+/// The state of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Phase {
     #[n(0)]
@@ -25,24 +25,24 @@ pub(crate) enum Phase {
     Changed,
 }
 
-/// A folder or file on its way from one path to another.
+/// A move of a file or folder that may be in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Move {
     pub(crate) from: PathBuf,
     pub(crate) to: PathBuf,
 }
 
-/// A further place of a blob: files with the same bytes, or a further name of what is kept inside.
+/// A further place of a blob: files with the same bytes, or another name of the bytes inside the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OtherPlace {
-    /// What it is called.
+    /// The name of the blob at this place.
     pub(crate) name: String,
-    /// The one file elsewhere or the folder above them, how many there are, and the number of the note
-    /// that has the files; `None` if the bytes are inside.
+    /// The one file elsewhere or the folder above all files, the number of files, and the number under which
+    /// the files are recorded. `None` if the bytes are inside the store.
     pub(crate) outside: Option<(PathBuf, u32, u32)>,
 }
 
-/// What is noted about a blob.
+/// The metadata of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) id: BlobId,
@@ -51,20 +51,22 @@ pub(crate) struct Meta {
     pub(crate) phase: Phase,
     pub(crate) pinned: bool,
     pub(crate) shared: bool,
-    /// The one file elsewhere or the folder above them, and how many there are.
+    /// The one file elsewhere or the folder above all files, and the number of files. `None` if the bytes are
+    /// inside the store.
     pub(crate) outside: Option<(PathBuf, u32)>,
-    /// Begun and perhaps not ended.
+    /// A move that was begun and may not have ended.
     pub(crate) moving: Option<Move>,
-    /// Of a blob that is one file: when its bytes were last changed, in seconds since 1970.
+    /// The modification time of a blob that is one file, in seconds since 1970.
     pub(crate) mtime: Option<i64>,
-    /// And its permissions as Unix counts them.
+    /// The Unix permissions of a blob that is one file.
     pub(crate) mode: Option<u32>,
-    /// Further places, a row each.
+    /// Further places. Each is an own row.
     pub(crate) others: Vec<OtherPlace>,
 }
 
 impl Meta {
-    /// The name that is shown: the first name that is not empty. The data of a folder has none.
+    /// The name that is displayed: the first name of all places that is not empty. The data of a folder has
+    /// none.
     pub(crate) fn shown_name(&self) -> &str {
         let others = self.others.iter().map(|place| &place.name);
         let mut names = std::iter::once(&self.name).chain(others);

@@ -1,12 +1,11 @@
-//! Files and folders that are opened by the names on their path: what was looked at is what is read, and
-//! what is written lands where it was to.
+//! Opens files and folders component by component, so that the file that was checked is the file that is
+//! read, and written bytes go to the intended file.
 //!
-//! A path is only a question: between two uses of it another file may be put at its end. So it is
-//! opened once, and the descriptor is handed on.
+//! Between two uses of one path, another program can put another file there. A path is therefore opened once,
+//! and the descriptor is passed on.
 //!
-//! **Invariants:** no link is followed on the way of an absolute path; opening never waits, not even for
-//! the other end of a pipe; nothing but a plain file or a folder comes out; a file that has other bytes
-//! than its size says is refused.
+//! **Invariants:** no link on an absolute path is followed; opening never blocks, not even on a pipe; only
+//! plain files and folders are returned; a file with another number of bytes than its size is refused.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -25,18 +24,18 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens the file or folder at an absolute path without `..`. No part of the path may be a link:
-    /// a caller that wants links followed resolves them first, and checks where they lead.
+    /// Opens the file or folder at an absolute path without `..`. No part of the path may be a link: a caller
+    /// that wants to follow links resolves the path first, and checks the result.
     ///
     /// # Errors
-    /// [`BlobError::NotPlain`] for a pipe, a device, a socket or a link, and for a file that has bytes
-    /// although its size is zero; what the operating system says.
+    /// [`BlobError::NotPlain`] for a pipe, a device, a socket or a link, and for a file that has bytes beyond
+    /// its reported size; an error of the operating system.
     pub fn at(path: &Path) -> Result<Self, BlobError> {
         let file = open_below(None, path).map_err(|error| refused(path, error))?;
         Self::of(file, path.to_owned())
     }
 
-    /// Opens what a path leads to, links followed.
+    /// Resolves all links of a path, and opens the result.
     ///
     /// # Errors
     /// As [`Opened::at`].
@@ -44,7 +43,7 @@ impl Opened {
         Self::at(&path.canonicalize().map_err(BlobError::at(path))?)
     }
 
-    /// A file that is open already; `path` is what errors call it.
+    /// Takes a file that is open already. `path` names it in errors.
     ///
     /// # Errors
     /// As [`Opened::at`].
@@ -62,7 +61,7 @@ impl Opened {
         Ok(Self { path, file, metadata })
     }
 
-    /// Where it was when it was opened.
+    /// The path at which it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -80,8 +79,7 @@ impl Opened {
         self.metadata.len()
     }
 
-    /// When its bytes were changed last, in seconds since 1970, and its permissions as Unix counts them; of
-    /// a file only.
+    /// The modification time, in seconds since 1970, and the Unix permissions; `None` for a folder.
     #[must_use]
     pub fn marks(&self) -> Option<(Option<i64>, Option<u32>)> {
         #[cfg(unix)]
@@ -98,7 +96,7 @@ impl Opened {
         &self.file
     }
 
-    /// This file, or the one at `path` in this folder, which is opened without following a link.
+    /// This file, or for a folder the file at `path` below it. No link is followed.
     ///
     /// # Errors
     /// As [`Opened::at`]; [`BlobError::WrongSegments`] if `path` is not in this folder.
@@ -121,8 +119,8 @@ pub(crate) fn stamp_of(file: &File, path: &Path, bytes: u64) -> Result<Stamp, Bl
     if as_said { Ok(Stamp::of(&metadata)) } else { Err(BlobError::Changed(path.to_owned())) }
 }
 
-/// Whether a plain file says that it is empty and is not, as those that the system makes while they
-/// are read.
+/// Whether a plain file reports a size of zero but has bytes, as files that the system generates on reading
+/// do (for example in `/proc`).
 pub(crate) fn hides_bytes(path: &Path) -> io::Result<bool> {
     has_bytes_at(&files::open_for_reading(path)?, 0)
 }
@@ -142,7 +140,7 @@ fn refused(path: &Path, source: io::Error) -> BlobError {
     BlobError::Io { path: path.to_owned(), source }
 }
 
-/// The names on a path; `None` if it has anything else in it.
+/// The names on a path. `None` if the path has other components, such as `..`.
 fn names(path: &Path) -> Option<Vec<&Path>> {
     let parts = path.components().filter(|part| {
         !matches!(part, Component::Prefix(_) | Component::RootDir | Component::CurDir)
@@ -155,23 +153,23 @@ fn names(path: &Path) -> Option<Vec<&Path>> {
         .collect()
 }
 
-/// Makes a new file at an absolute path, and the folders above it if need be. Follows no link.
+/// Creates a new file at an absolute path, and the folders above it if they are missing. Follows no link.
 ///
 /// # Errors
-/// What the operating system says; [`io::ErrorKind::AlreadyExists`] if something is there.
+/// An error of the operating system; [`io::ErrorKind::AlreadyExists`] if the path exists.
 pub fn create_file(path: &Path) -> io::Result<File> {
     open_to_write(path, true)
 }
 
-/// Makes a folder at an absolute path, and those above it, where there is none. Follows no link.
+/// Creates the folder at an absolute path and those above it, if they are missing. Follows no link.
 ///
 /// # Errors
-/// What the operating system says.
+/// An error of the operating system.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     make_folders(path).map(drop)
 }
 
-/// How many bytes the name of a file in a folder may have: 255 where the system does not say.
+/// The most bytes that a file name in a folder may have; 255 if the system does not report it.
 #[must_use]
 pub fn name_bytes_max(folder: &Path) -> usize {
     #[cfg(unix)]
@@ -181,18 +179,18 @@ pub fn name_bytes_max(folder: &Path) -> usize {
         let _ = folder;
         0
     };
-    // Less than this no file system has, and more no path of ours.
+    // No file system has a smaller limit, and no path of the store needs a larger one.
     if (NAME_BYTES_MIN..NAME_BYTES_MAX).contains(&said) { said } else { NAME_BYTES_MAX }
 }
 
 const NAME_BYTES_MIN: usize = 32;
 const NAME_BYTES_MAX: usize = 255;
 
-/// Gives a file another absolute path, in place of a file that is there, and makes the folders above it
-/// if need be. Follows no link.
+/// Moves a file to another absolute path, replacing a file that is there, and creates missing folders above
+/// it. Follows no link.
 ///
 /// # Errors
-/// What the operating system says.
+/// An error of the operating system.
 #[cfg(unix)]
 pub fn rename_file(from: &Path, to: &Path) -> io::Result<()> {
     let (Some(from_folder), Some(from_name)) = (from.parent(), from.file_name()) else {
@@ -205,11 +203,10 @@ pub fn rename_file(from: &Path, to: &Path) -> io::Result<()> {
     Ok(rustix::fs::renameat(&folders[0], from_name, &folders[1], to_name)?)
 }
 
-/// Gives a file another path, in place of a file that is there, and makes the folders above it if need
-/// be.
+/// Moves a file to another path, replacing a file that is there, and creates missing folders above it.
 ///
 /// # Errors
-/// What the operating system says.
+/// An error of the operating system.
 #[cfg(not(unix))]
 pub fn rename_file(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(folder) = to.parent() {
@@ -218,7 +215,7 @@ pub fn rename_file(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Opens each folder on an absolute path in the one before it, and makes it if there is none.
+/// Opens each folder on an absolute path through the one above it, and creates missing ones.
 #[cfg(unix)]
 fn make_folders(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
     use rustix::fs::{CWD, Mode, mkdirat, openat};
@@ -229,7 +226,7 @@ fn make_folders(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
         at = match openat(&at, name, THROUGH, Mode::empty()) {
             Err(Errno::NOENT) => {
                 match mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
-                    // Another thread was faster.
+                    // Another thread created the folder first.
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -241,14 +238,14 @@ fn make_folders(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
     Ok(at)
 }
 
-/// Makes the folders on a path.
+/// Creates the missing folders on a path.
 #[cfg(not(unix))]
 fn make_folders(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
 }
 
-/// Opens a plain file for writing and reading by an absolute path, making it, if it must be `new` or is
-/// not there, and the folders above it. Follows no link.
+/// Opens a plain file by an absolute path for reading and writing. Creates it if it is missing (with `new` it
+/// must be missing), and the folders above it. Follows no link.
 #[cfg(unix)]
 pub(crate) fn open_to_write(path: &Path, new: bool) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags, openat};
@@ -261,8 +258,8 @@ pub(crate) fn open_to_write(path: &Path, new: bool) -> io::Result<File> {
     plain(file.into())
 }
 
-/// Opens a plain file for writing and reading by an absolute path, making it, if it must be `new` or is
-/// not there, and the folders above it.
+/// Opens a plain file by an absolute path for reading and writing. Creates it if it is missing (with `new` it
+/// must be missing), and the folders above it.
 #[cfg(not(unix))]
 pub(crate) fn open_to_write(path: &Path, new: bool) -> io::Result<File> {
     if let Some(folder) = path.parent() {
@@ -275,26 +272,26 @@ fn plain(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::AlreadyExists.into()) }
 }
 
-// A folder that is passed through needs not be readable.
+// A folder on the way needs the permission to pass through, not to be read.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const PASS: rustix::fs::OFlags = rustix::fs::OFlags::PATH;
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 const PASS: rustix::fs::OFlags = rustix::fs::OFlags::RDONLY;
-/// How folders on a path are opened.
+/// The flags for opening the folders on a path.
 #[cfg(unix)]
 const THROUGH: rustix::fs::OFlags = PASS
     .union(rustix::fs::OFlags::DIRECTORY)
     .union(rustix::fs::OFlags::NOFOLLOW)
     .union(rustix::fs::OFlags::CLOEXEC);
-/// How what is at the end of a path is opened.
+/// The flags for opening the last component of a path.
 #[cfg(unix)]
 const LAST: rustix::fs::OFlags = rustix::fs::OFlags::NOFOLLOW
     .union(rustix::fs::OFlags::NONBLOCK)
     .union(rustix::fs::OFlags::NOCTTY)
     .union(rustix::fs::OFlags::CLOEXEC);
 
-/// Opens the file at `path`, from `folder` on or from the root. Each name is opened in the folder
-/// before it, so that no program can redirect the path by a link meanwhile.
+/// Opens the file at `path`, from `folder` or from the root. Each name is opened in the folder before it, so
+/// no program can redirect the path by a link meanwhile.
 #[cfg(unix)]
 fn open_below(folder: Option<(&File, &Path)>, path: &Path) -> io::Result<File> {
     use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
@@ -310,7 +307,7 @@ fn open_below(folder: Option<(&File, &Path)>, path: &Path) -> io::Result<File> {
     for folder in folders {
         at = openat(&at, *folder, THROUGH, Mode::empty())?;
     }
-    // Opening a device may do something, and a socket cannot be opened at all.
+    // Opening a device may have an effect, and a socket cannot be opened.
     let kind = FileType::from_raw_mode(statat(&at, *file, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
     if !matches!(kind, FileType::RegularFile | FileType::Directory) {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -318,8 +315,8 @@ fn open_below(folder: Option<(&File, &Path)>, path: &Path) -> io::Result<File> {
     Ok(openat(&at, *file, LAST, Mode::empty())?.into())
 }
 
-/// Opens the file at `path`, from `folder` on or from the root, if none of its names is a link. Between
-/// the look and the opening a link can still be put there.
+/// Opens the file at `path`, from `folder` or from the root, if none of its names is a link. Between the
+/// check and the opening another program can still put a link there.
 #[cfg(not(unix))]
 fn open_below(folder: Option<(&File, &Path)>, path: &Path) -> io::Result<File> {
     let names = names(path).ok_or(io::ErrorKind::InvalidInput)?;

@@ -1,8 +1,8 @@
-//! The hash tree of a blob without its data: handed out in pages, and taken in from the top down, so that
-//! every node is compared with the hash that the node above it has for it.
+//! The hash tree of a blob without its data. A complete blob serves its nodes in pages. A fetching node takes
+//! the pages from the top down, so each node is compared with its hash in the node above it.
 //!
-//! **Invariant:** a node is written, and a hash of a group given out, only after all nodes above it were
-//! compared, up to the root.
+//! **Invariant:** a node is written, and the hash of a chunk group returned, only after all nodes above it
+//! were verified up to the root.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -20,18 +20,18 @@ use super::{ReadError, WriteError, files};
 pub const NODES_MAX: u32 = 4096;
 
 impl Blob {
-    /// How many nodes its tree has.
+    /// The number of nodes of its tree.
     #[must_use]
     pub fn nodes(&self) -> u32 {
         (tree::of(self.division.size()).outboard_size() / NODE_BYTES as u64) as u32
     }
 
-    /// Some nodes of its tree, in pre-order. They are as they were when the blob became complete; the
+    /// Nodes of its tree, in pre-order. They are not verified again since the blob became complete; the
     /// receiver verifies them.
     ///
     /// # Errors
-    /// [`ReadError::Missing`] of a blob that is not whole, if there are no such nodes, or more than
-    /// [`NODES_MAX`] are asked for; the disk refused.
+    /// [`ReadError::Missing`] if the blob is not complete, if the range is empty or out of bounds, or if it
+    /// has more than [`NODES_MAX`] nodes; the disk refused.
     pub fn read_nodes(&self, nodes: Range<u32>) -> Result<Vec<u8>, ReadError> {
         let asked = nodes.start < nodes.end && nodes.end <= self.nodes();
         if !asked || nodes.end - nodes.start > NODES_MAX || !self.is_complete() {
@@ -45,14 +45,14 @@ impl Blob {
     }
 }
 
-/// A part of the tree that was not looked at yet.
+/// A subtree that was not read yet.
 #[derive(Debug, Clone)]
 struct Part {
-    /// The number of its top node, if it has one.
+    /// The number of its top node, if it has more than one group.
     node: u32,
     /// Its groups.
     groups: Range<u32>,
-    /// The hash of its top.
+    /// The hash of its top node.
     hash: Hash,
 }
 
@@ -62,19 +62,19 @@ impl Part {
     }
 }
 
-/// The tree of a partly fetched blob, taken in page by page. Holds no more than the way down to where
-/// it is, and the hashes of one page.
+/// The hash tree of a partial blob, taken page by page. Memory holds only the open subtrees on the way down
+/// and the hashes of one page.
 #[derive(Debug)]
 pub struct Outline {
     blob: Arc<Blob>,
-    /// What comes next is last.
+    /// The subtrees that are still open. The next one is at the end.
     open: Vec<Part>,
-    /// Groups whose hash is known and was not given out yet, ascending.
+    /// Groups with a known hash that was not returned yet, ascending.
     known: VecDeque<(u32, Hash)>,
 }
 
 impl Outline {
-    /// Begins at the top.
+    /// Starts at the root.
     #[must_use]
     pub fn new(blob: Arc<Blob>) -> Self {
         let groups = blob.division.size().div_ceil(GROUP_BYTES).max(1) as u32;
@@ -83,14 +83,14 @@ impl Outline {
         Self { blob, open: vec![top], known: VecDeque::new() }
     }
 
-    /// Bytes in the answer to a request for some nodes.
+    /// The length of the answer to a request for these nodes.
     #[must_use]
     pub fn bytes_of(nodes: &Range<u32>) -> usize {
         nodes.len() * NODE_BYTES
     }
 
-    /// Leaves out parts whose bytes are not among `wants`, and says which nodes are needed next; `None` when
-    /// the hashes of all groups that are wanted are known.
+    /// Skips subtrees without bytes that `wants` selects, and returns the nodes that are needed next. `None`
+    /// when the hashes of all wanted groups are known.
     pub fn next(&mut self, wants: &dyn Fn(&Range<u64>) -> bool) -> Option<Range<u32>> {
         while let Some(part) = self.open.pop() {
             if !wants(&part.bytes()) {
@@ -106,11 +106,11 @@ impl Outline {
         None
     }
 
-    /// Takes in the nodes that [`Outline::next`] named.
+    /// Verifies and stores the nodes that [`Outline::next`] requested.
     ///
     /// # Errors
-    /// [`WriteError::Corrupt`] at the first that does not lead up to the root: those before it were
-    /// right and are kept. The disk refused.
+    /// [`WriteError::Corrupt`] at the first node that does not match the hash above it; the nodes before it
+    /// are right and are kept. The disk refused.
     pub fn take(
         &mut self,
         first: u32,
@@ -144,7 +144,7 @@ impl Outline {
             }
             let node = part.node.checked_sub(first).and_then(|at| nodes.get(at as usize));
             let Some(node) = node else {
-                // The next page has it.
+                // This node is in the next page.
                 self.open.push(part);
                 break;
             };
@@ -155,7 +155,8 @@ impl Outline {
             }
             run.add(&self.blob, part.node, node)?;
             let Part { node, groups, .. } = part;
-            // The larger half of a tree is the left one: as many groups as fill it.
+            // The left half of a tree is the largest power of two of groups that leaves at least one for the
+            // right half.
             let half = groups.len().next_power_of_two() as u32 / 2;
             let middle = groups.start + half;
             self.open.push(Part { node: node + half, groups: middle..groups.end, hash: right });
@@ -164,8 +165,8 @@ impl Outline {
         Ok(())
     }
 
-    /// The next granule all of whose groups have a known hash, with these hashes. Granules of which
-    /// no group was wanted are left out.
+    /// The next granule whose groups all have a known hash, with these hashes. Granules with unwanted groups
+    /// are left out.
     pub fn granule(&mut self) -> Option<(u32, Vec<Hash>)> {
         let per_granule = (self.blob.division.granule_bytes() / GROUP_BYTES) as u32;
         loop {
@@ -180,13 +181,13 @@ impl Outline {
             if here == self.known.len() {
                 return None;
             }
-            // The rest of this one was left out.
+            // Groups of this granule were skipped.
             self.known.drain(..here);
         }
     }
 }
 
-/// Nodes in a row that are written at once.
+/// Contiguous nodes that are written with one call.
 #[derive(Debug, Default)]
 struct Run {
     first: u32,

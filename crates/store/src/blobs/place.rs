@@ -1,7 +1,7 @@
-//! Where the bytes of a blob lie: files laid end to end.
+//! A place of a blob: the concatenation of files.
 //!
-//! **Invariants:** the segments add up to the blob; all lie below one folder, so that a move of that
-//! folder is one change.
+//! **Invariants:** the segments add up to the blob. All lie below one folder, so a move of that folder is one
+//! change.
 
 use std::fs::Metadata;
 use std::ops::Range;
@@ -13,24 +13,24 @@ use minicbor::{Decode, Encode};
 
 use super::{BlobError, SEGMENTS_MAX};
 
-/// Longest `place` file in bytes: a KiB for each segment.
+/// Longest `place` file in bytes: 1 KiB for each segment.
 pub(crate) const PLACE_BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
 
-/// A file that will hold a part of a blob, or that is read as one.
+/// A file that will hold a part of a blob, or from which a part is imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentTarget {
     /// The file.
     pub path: PathBuf,
     /// Its bytes.
     pub bytes: u64,
-    /// Whether it is made executable when the blob is whole. Nothing when importing.
+    /// Whether the file is made executable when the blob is complete. Ignored by an import.
     pub executable: bool,
-    /// When its bytes are said to have changed last once the blob is whole, in seconds since 1970; `None`:
-    /// when they were written. Nothing when importing.
+    /// The modification time that the file gets when the blob is complete, in seconds since 1970. `None`: the
+    /// time of the last write. Ignored by an import.
     pub mtime: Option<i64>,
 }
 
-/// What a file looked like when its bytes were known to be right.
+/// The size, times and identity of a file when its bytes were last known to be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Stamp {
     #[n(0)]
@@ -57,8 +57,8 @@ impl Stamp {
         Self { bytes: metadata.len(), modified_ns, device, inode }
     }
 
-    /// Whether both are of one file that did not change in between. The numbers of devices may change
-    /// with every start of the system.
+    /// Whether both stamps are of one file that did not change between them. Device numbers are not compared,
+    /// because they may change at each start of the system.
     pub(crate) const fn is_same_file(&self, other: &Self) -> bool {
         self.bytes == other.bytes
             && self.modified_ns == other.modified_ns
@@ -73,7 +73,7 @@ pub(crate) struct Segment {
     pub(crate) bytes: u64,
     pub(crate) executable: bool,
     pub(crate) mtime: Option<i64>,
-    /// Checked before bytes are read, if there is one.
+    /// If there is one, it is checked before bytes are read.
     pub(crate) stamp: Option<Stamp>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Segment {
 pub(crate) struct Segments {
     base: PathBuf,
     segments: Vec<Segment>,
-    /// Where in the blob each segment ends.
+    /// The end of each segment in the blob.
     ends: Vec<u64>,
 }
 
@@ -90,16 +90,16 @@ pub(crate) struct Segments {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) segment: usize,
-    /// Where it begins in the segment.
+    /// The offset of the piece in the segment.
     pub(crate) offset: u64,
-    /// Its bytes in the blob.
+    /// The bytes of the piece in the blob.
     pub(crate) range: Range<u64>,
-    /// Whether it is the segment's every byte.
+    /// Whether the piece is the whole segment.
     pub(crate) whole: bool,
 }
 
 impl Segments {
-    /// One file of the store's own.
+    /// One file inside the store.
     pub(crate) fn inside(data: &Path, bytes: u64) -> Self {
         let relative = Path::new("").into();
         let segment = Segment { relative, bytes, executable: false, mtime: None, stamp: None };
@@ -185,7 +185,7 @@ impl Segments {
             && self.iter().zip(other.iter()).all(|(mine, theirs)| mine.relative == theirs.relative)
     }
 
-    /// The pieces that some bytes of the blob lie in, in order; segments without bytes have none.
+    /// The pieces of segments that hold a range of the blob, in order. Segments without bytes are left out.
     pub(crate) fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = Piece> {
         let first = self.ends.partition_point(|end| *end <= range.start);
         (first..self.segments.len())
@@ -203,15 +203,15 @@ impl Segments {
             })
     }
 
-    /// The segments as they are after a folder or file above them moved; `None` if they do not all
-    /// lie there.
+    /// The segments after the file or folder `from` moved to `to`. `None` if not all of them lie below
+    /// `from`.
     pub(crate) fn moved(&self, from: &Path, to: &Path) -> Option<Self> {
         let rest = self.base.strip_prefix(from).ok()?;
         let base = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
         Some(Self { base, ..self.clone() })
     }
 
-    /// With these stamps.
+    /// A copy with these stamps.
     pub(crate) fn stamped(&self, stamps: Vec<Stamp>) -> Self {
         let mut stamped = self.clone();
         for (segment, stamp) in stamped.segments.iter_mut().zip(stamps) {
@@ -220,7 +220,7 @@ impl Segments {
         stamped
     }
 
-    /// Without stamps.
+    /// The segments without stamps.
     pub(crate) fn unstamped(mut self) -> Self {
         self.segments.iter_mut().for_each(|segment| segment.stamp = None);
         self
@@ -292,13 +292,13 @@ struct SegmentRow {
     mtime: Option<i64>,
 }
 
-/// A path as bytes; `None` where the system's paths are no bytes and this one is no text.
+/// A path as bytes. On systems whose paths are not bytes: `None` if the path is not Unicode.
 #[cfg(unix)]
 pub(crate) fn path_bytes(path: &Path) -> Option<Vec<u8>> {
     Some(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec())
 }
 
-/// A path as bytes; `None` where the system's paths are no bytes and this one is no text.
+/// A path as bytes. On systems whose paths are not bytes: `None` if the path is not Unicode.
 #[cfg(not(unix))]
 pub(crate) fn path_bytes(path: &Path) -> Option<Vec<u8>> {
     Some(path.to_str()?.as_bytes().to_vec())

@@ -1,10 +1,10 @@
-//! The places of a blob: files elsewhere with the same bytes, any of which can be read.
+//! The places of a blob: files elsewhere with the same bytes. The store can read any of them.
 //!
-//! The first place is the one that is read. When its files are not what they were, the next one whose
-//! files are becomes the first. A row of the note about a blob names each further place, and a row of its
-//! own lists its files.
+//! The first place is the one that is read. If its files have changed, the next place with unchanged files
+//! becomes the first. The metadata of the blob names each further place, and a separate row lists the files
+//! of that place.
 //!
-//! **Invariant:** a place was hashed, or written from verified bytes, when it was noted.
+//! **Invariant:** when a place was added, its bytes were hashed, or written from verified bytes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,20 +22,20 @@ use super::store::BlobStore;
 use super::{BlobError, files};
 use crate::backend::Changes;
 
-/// Most places of a blob. What is shared from further ones is found by none of them.
+/// Most places of a blob. Further ones are not recorded, so the blob is not read from their files.
 pub(crate) const PLACES_MAX: usize = 64;
 
-/// A place of a blob, for people.
+/// A place of a blob, for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedPlace {
-    /// What it is called there.
+    /// The name of the blob at this place.
     pub name: String,
     /// The file, or the folder that its files are below; `None` if the bytes are in the store.
     pub path: Option<PathBuf>,
 }
 
 impl BlobStore {
-    /// The places of a blob, the one that is read first.
+    /// The places of a blob, beginning with the one that is read.
     #[must_use]
     pub fn places(&self, id: &BlobId) -> Vec<NamedPlace> {
         let Ok(entry) = self.entry(id) else { return Vec::new() };
@@ -46,8 +46,8 @@ impl BlobStore {
         std::iter::once(first).chain(others).map(|(name, path)| NamedPlace { name, path }).collect()
     }
 
-    /// Whether a place of a complete blob is just these files, in this order, and they look as they did.
-    /// Those without bytes count as well.
+    /// Whether a place of a complete blob consists of exactly these files, in this order, and the files are
+    /// unchanged. Files without bytes count too.
     ///
     /// # Errors
     /// The disk refused.
@@ -71,7 +71,7 @@ impl BlobStore {
         Ok(false)
     }
 
-    /// Notes that files which were written from the bytes of a complete blob are a place of it.
+    /// Adds files that were written from the bytes of a complete blob as a place of it.
     ///
     /// # Errors
     /// [`BlobError::Unknown`]; a file is not there; the disk refused.
@@ -95,8 +95,8 @@ impl BlobStore {
         Ok(())
     }
 
-    /// Forgets the places that `which` says so of, and their names. Returns whether any is left; if not,
-    /// nothing was forgotten: the blob itself is to go.
+    /// Removes the places that `which` selects, with their names. Returns whether a place is left. If none
+    /// would be left, removes nothing and returns `false`: the caller then removes the blob itself.
     ///
     /// # Errors
     /// [`BlobError::Unknown`] if there is no such blob or place; the disk refused.
@@ -128,14 +128,14 @@ impl BlobStore {
         entry.change_with(|meta| meta.others.retain(|place| !dropped.contains(place)), gone)?;
         dropped.iter().for_each(|place| remove_file(&entry, place));
         if goes[0] && !blob.next_place(None) {
-            // The files of the others are not what they were.
+            // The files of all other places have changed.
             return Ok(false);
         }
         Ok(true)
     }
 }
 
-/// Adds a place, or notes its files anew if it is known by this name.
+/// Adds a place, or records its files again if the blob has it under this name.
 pub(crate) fn add(
     entry: &Arc<Entry>,
     name: &str,
@@ -170,7 +170,7 @@ pub(crate) fn add(
     entry.change_with(|meta| meta.others.push(OtherPlace { name, outside }), noted)
 }
 
-/// Takes bytes that lie in `folder` into the store's own folder of a blob, as its first place.
+/// Moves the bytes in `folder` into the store's own folder of the blob, as its first place.
 pub(crate) fn keep_inside(blob: &Blob, folder: &Path, name: &str) -> Result<(), BlobError> {
     let entry = &blob.entry;
     let mut segments = blob.segments.write();
@@ -193,7 +193,7 @@ pub(crate) fn keep_inside(blob: &Blob, folder: &Path, name: &str) -> Result<(), 
     add(entry, &old_name, Some(&old))
 }
 
-/// Whether a place has just these files.
+/// Whether a place consists of exactly these files.
 fn is_same(
     entry: &Entry,
     seen: &Option<(PathBuf, u32)>,
@@ -211,33 +211,34 @@ fn is_same(
     })
 }
 
-/// The number under which the files of a further place are noted; 0 if its bytes are inside.
+/// The number under which the files of a further place are recorded. It is 0 if its bytes are inside the
+/// store.
 fn note(place: &OtherPlace) -> u16 {
     place.outside.as_ref().and_then(|(.., number)| u16::try_from(*number).ok()).unwrap_or(0)
 }
 
-/// The change that forgets where a further place lies.
+/// The change that removes the row of a further place.
 fn no_note(entry: &Entry, place: &OtherPlace) -> Changes {
     if place.outside.is_some() { Index::no_place(&entry.id, note(place)) } else { Changes::new() }
 }
 
 fn remove_file(entry: &Entry, place: &OtherPlace) {
     if place.outside.is_some() {
-        // One that stays is overwritten, or goes with the blob.
+        // If the removal fails, the file is overwritten later or removed with the blob.
         let _ = files::remove_if_there(&entry.file(&place_file(note(place))));
     }
 }
 
-/// The place that is read from now on, if it is outside, and the change that notes where it lies.
+/// The new first place, if it is outside the store, and the change that records its files.
 type Taken = (Option<(PathBuf, u32)>, Changes);
 
 impl Blob {
-    /// Reads another place from now on, since the files of the first one are not what they were, or it is
-    /// to be forgotten; the first one is. Returns whether there is one whose files are what they were.
+    /// Reads the blob from another place from now on, because the files of the first place have changed or it
+    /// is to be removed. Removes the first place. Returns whether there is a place with unchanged files.
     ///
-    /// A reader gives the value of [`Blob::places_taken`] from before it looked at the files. If another
-    /// reader took a place since then, the files it looked at are not those that are read now, and that
-    /// place stays.
+    /// A reader passes the value of [`Blob::places_taken`] from before it checked the files. If another
+    /// reader has switched the place since then, the checked files are no longer the ones that are read, and
+    /// nothing changes.
     pub(crate) fn next_place(&self, seen: Option<u64>) -> bool {
         let mut segments = self.segments.write();
         if seen.is_some_and(|seen| seen != self.places_taken()) {
@@ -275,7 +276,8 @@ impl Blob {
         }
     }
 
-    /// Reads the files of a place if they are what they were, and gives what notes it as the first one.
+    /// Reads the files of a place if they are unchanged. Returns the change that records it as the first
+    /// place.
     fn take(
         &self,
         place: &OtherPlace,
@@ -294,7 +296,7 @@ impl Blob {
         Some((Some((base.to_owned(), count)), noted))
     }
 
-    /// Reads what lies inside, if that is there.
+    /// Reads the bytes inside the store, if they exist.
     fn take_inside(&self, segments: &mut Segments) -> Option<Taken> {
         let data = self.entry.file(DATA);
         let length = data.symlink_metadata().ok()?.len();
@@ -305,7 +307,7 @@ impl Blob {
     }
 }
 
-/// Whether all files look as they did.
+/// Whether all files are unchanged.
 fn is_intact(segments: &Segments) -> bool {
     segments.iter().enumerate().all(|(number, segment)| {
         let seen = segments.path(number).symlink_metadata();
@@ -313,16 +315,16 @@ fn is_intact(segments: &Segments) -> bool {
     })
 }
 
-/// What a blob has lost: files of several that are not what they were.
+/// Granules of a complete blob that can no longer be read, because some of its files have changed.
 impl Blob {
-    /// The granules that are not handed out any more although the blob was complete, since a file that they
-    /// are of is not what it was; `None` if there are none, or it is not handed out at all.
+    /// The granules that are no longer read although the blob was complete, because a file with a part of
+    /// them has changed. `None` if there are none, or if the whole blob is no longer read.
     #[must_use]
     pub fn lost(&self) -> Option<potluck_base::GranuleSet> {
         self.progress.lock().lost.clone()
     }
 
-    /// Notes that some files are not what they were. Returns whether others are left.
+    /// Records that some files have changed. Returns whether other files are left.
     pub(crate) fn lose_files(&self, changed: &[usize]) -> bool {
         let segments = self.segments();
         let mut progress = self.progress.lock();
@@ -342,7 +344,7 @@ impl Blob {
         !all
     }
 
-    /// The files that some bytes lie in and that are not what they were.
+    /// The files with these numbers that have changed.
     pub(crate) fn changed_files(&self, numbers: impl Iterator<Item = usize>) -> Vec<usize> {
         let segments = self.segments();
         let changed = |number: &usize| {

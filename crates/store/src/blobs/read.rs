@@ -1,7 +1,7 @@
-//! Handing out what is there, compared with the blob's name first.
+//! Reading a blob. The bytes are compared with the blob's id before they are returned.
 //!
-//! **Invariant:** what comes out is right; files that are not what they were make the blob `Changed`
-//! (or, while it is partial, a granule lost), for good.
+//! **Invariant:** only verified bytes are returned. Files that have changed put the blob into the state
+//! `Changed` for good; in a partial blob the affected granules count as missing.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -25,19 +25,20 @@ use super::place::{Piece, Segments, Stamp};
 use super::tree::{self, NODE_BYTES};
 use super::{ReadError, files};
 
-/// Most bytes that one [`Blob::read`] gives.
+/// Most bytes that one [`Blob::read`] returns.
 pub const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// How long a file that was seen to be the right one is believed to be it.
+/// Time between two comparisons of an open file with its stamp. Raising it saves system calls; a changed file
+/// is noticed later by its stamp, and still at once by its hash.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// The outboard of a blob of one group.
+/// The outboard of a blob of one chunk group.
 const NO_NODES: &[u8] = &[];
 
 impl Blob {
-    /// Appends the verified encoding of a granule to `out`, as a [`Blob::write`] of another node takes
-    /// it. `out` is as before after an error.
+    /// Appends the verified encoding of a granule to `out`, in the form that [`Blob::write`] of another node
+    /// accepts. After an error `out` is unchanged.
     ///
     /// # Errors
-    /// [`ReadError`]; none of them leaves a doubt about other granules of a partial blob.
+    /// [`ReadError`]. An error says nothing about the other granules of a partial blob.
     pub fn encode(&self, granule: u32, out: &mut Vec<u8>) -> Result<(), ReadError> {
         if !self.has(granule) {
             return Err(self.absent());
@@ -54,11 +55,10 @@ impl Blob {
         }
     }
 
-    /// The bytes of a range, at most [`READ_BYTES_MAX`] from its beginning on, and none behind the end
-    /// of the blob.
+    /// The bytes of a range: at most the first [`READ_BYTES_MAX`] of it, and none after the end of the blob.
     ///
     /// # Errors
-    /// [`ReadError::Missing`] if one of its granules is not there.
+    /// [`ReadError::Missing`] if one of its granules is not stored.
     pub fn read(&self, range: Range<u64>) -> Result<Bytes, ReadError> {
         let size = self.division.size();
         let begin = range.start.min(size);
@@ -85,7 +85,7 @@ impl Blob {
     /// All bytes of a blob that has at most `bytes_max`, such as a manifest.
     ///
     /// # Errors
-    /// [`ReadError::Missing`] also if it is larger.
+    /// [`ReadError::Missing`], also if the blob is larger.
     pub fn read_all(&self, bytes_max: u64) -> Result<Bytes, ReadError> {
         let size = self.division.size();
         if size > bytes_max {
@@ -101,13 +101,12 @@ impl Blob {
         Ok(out.into())
     }
 
-    /// Looks at all files of a complete blob: whether size, time of change and identity are what they
-    /// were. Does not read them. If not, and there is another place whose files are, that one is read from
-    /// now on.
+    /// Checks size, modification time and identity of all files of a complete blob, without reading them. If
+    /// they have changed and another place has unchanged files, the blob is read from that place from now on.
     ///
     /// # Errors
-    /// [`ReadError::Changed`] if not; then what they are of is not handed out any more: the whole blob, or
-    /// what [`Blob::lost`] says.
+    /// [`ReadError::Changed`] if no place is unchanged. Then the whole blob, or the granules of
+    /// [`Blob::lost`], are no longer read.
     pub fn check_files(&self) -> Result<(), ReadError> {
         loop {
             let place = self.places_taken();
@@ -127,9 +126,9 @@ impl Blob {
         if lost || self.is_changed() { ReadError::Changed } else { ReadError::Missing }
     }
 
-    /// Compares the groups that hold some bytes with the root. Appends them to `groups`, and gives the
-    /// encoding of them to `encoded`; what was given before an error must not be used. Says no more
-    /// than that something is wrong.
+    /// Verifies the chunk groups that hold some bytes. Appends their data to `groups`, and writes their
+    /// encoding to `encoded`. After an error, data that were written before it must not be used. The error
+    /// does not tell which file is wrong.
     pub(crate) fn verify(
         &self,
         bytes: &Range<u64>,
@@ -160,7 +159,8 @@ impl Blob {
         Ok(())
     }
 
-    /// The file to read a piece from. Small files are opened for one read, others stay open.
+    /// The file to read a piece from. A file that is read as a whole is opened for one read; other files stay
+    /// open.
     fn reader(&self, segments: &Segments, piece: &Piece) -> io::Result<Arc<File>> {
         let number = piece.segment;
         let stamp = segments.get(number).stamp;
@@ -187,8 +187,8 @@ impl Blob {
         Ok(file)
     }
 
-    /// Draws the consequences of bytes that are not what they should be, read when the
-    /// place had changed `place` times. Returns `Ok` if they can be read elsewhere: the caller reads them again.
+    /// Handles wrong bytes, which were read when the blob had changed its place `place` times. Returns `Ok`
+    /// if another place can be read: the caller then reads again.
     fn refused(&self, place: u64, error: EncodeError, bytes: &Range<u64>) -> Result<(), ReadError> {
         match error {
             EncodeError::Io(error) if !is_change(&error) => return Err(ReadError::Io(error)),
@@ -207,14 +207,14 @@ impl Blob {
         };
         let mut changed = self.changed_files(pieces.iter().copied());
         if changed.is_empty() {
-            // They look the same and are not.
+            // Size and times are the same, but the bytes differ.
             changed = pieces;
         }
         self.changed(place, &changed)
     }
 
-    /// Some files of a complete blob are not what they were. `place` counts the changes of the place before
-    /// they were looked at. Returns `Ok` if another place can be read.
+    /// Records that some files of a complete blob have changed. `place` is the number of changes of the place
+    /// before the files were checked. Returns `Ok` if another place can be read.
     fn changed(&self, place: u64, files: &[usize]) -> Result<(), ReadError> {
         if self.next_place(Some(place)) {
             return Ok(());
@@ -230,17 +230,18 @@ impl Blob {
     }
 }
 
-/// No encoding of these bytes is longer: a node a group, and those on the way to it.
+/// An upper bound for the encoding of these bytes: one node per chunk group, and the nodes on the way to the
+/// groups.
 const fn encoded_bytes_most(bytes: &Range<u64>) -> usize {
     let nodes = (bytes.end - bytes.start) / GROUP_BYTES + u64::BITS as u64;
     (bytes.end - bytes.start + nodes * NODE_BYTES as u64) as usize
 }
 
-/// The bytes of a blob, wherever they lie.
+/// The bytes of a blob, at the place that is read.
 struct Data<'a> {
     blob: &'a Blob,
     segments: RwLockReadGuard<'a, Segments>,
-    /// Takes all that is read.
+    /// Receives a copy of all bytes that are read.
     seen: Option<RefCell<&'a mut Vec<u8>>>,
 }
 
@@ -266,7 +267,7 @@ fn same(seen: &std::fs::Metadata, stamp: Stamp) -> io::Result<()> {
     if Stamp::of(seen) == stamp { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-/// Whether an error means that the file is not what it was.
+/// Whether an error means that the file has changed.
 fn is_change(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
     matches!(error.kind(), InvalidData | IsADirectory | NotADirectory | NotFound | UnexpectedEof)

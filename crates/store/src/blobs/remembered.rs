@@ -1,8 +1,8 @@
-//! What fetches put where: beside the blobs one small file for each place, so that a later fetch to the
-//! same place can tell its own files from those that were changed since.
+//! Records which files fetches wrote to which place: one small file for each place, in the folder of the
+//! blobs. A later fetch to the same place uses it to tell its own files from files that were changed since.
 //!
-//! **Invariants:** at most [`PLACES_MAX`] places are remembered, those fetched to last; what cannot be
-//! read counts as forgotten.
+//! **Invariants:** at most [`PLACES_MAX`] places are remembered, the most recent ones. A record that cannot
+//! be read counts as forgotten.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -17,11 +17,12 @@ use super::place::{Stamp, path_bytes, path_of};
 use super::store::BlobStore;
 use super::{BlobError, SEGMENTS_MAX, files};
 
-/// The folder of these files, in that of all blobs.
+/// The folder of these records, inside the folder of all blobs.
 const FOLDER: &str = ".fetched";
-/// Places that are remembered.
+/// Places that are remembered. Raising it costs disk space; a fetch to a forgotten place does not replace the
+/// files there.
 const PLACES_MAX: usize = 4096;
-/// Longest file: a KiB for each file of a place.
+/// Longest record in bytes: 1 KiB for each file of a place.
 const BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
 const VERSION: u32 = 1;
 
@@ -29,37 +30,38 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
     there: PathBuf,
-    /// By their path below the place; the place itself, if it is one file, has the empty path.
+    /// The files by their path below the place. If the place is one file, its path is empty.
     files: BTreeMap<PathBuf, Stamp>,
 }
 
 impl Remembered {
-    /// Nothing was fetched to this place.
+    /// An empty record: nothing was fetched to this place.
     #[must_use]
     pub const fn nothing(there: PathBuf) -> Self {
         Self { there, files: BTreeMap::new() }
     }
 
-    /// The file or folder.
+    /// The file or folder of the place.
     #[must_use]
     pub fn there(&self) -> &Path {
         &self.there
     }
 
-    /// The files that were put there, by their path below it.
+    /// The files that fetches wrote, by their path below the place.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.keys().map(PathBuf::as_path)
     }
 
-    /// Whether a fetch put this file there and it was not changed since: size, time of change and
-    /// identity are what they were.
+    /// Whether a fetch wrote this file and it was not changed since: size, modification time and identity are
+    /// the same.
     #[must_use]
     pub fn is_untouched(&self, below: &Path, seen: &Metadata) -> bool {
         let stamp = self.files.get(below);
         seen.is_file() && stamp.is_some_and(|stamp| stamp.is_same_file(&Stamp::of(seen)))
     }
 
-    /// Notes that a fetch put these files there, as they look now. Those that are gone are forgotten.
+    /// Records that a fetch wrote these files, with their current stamps. Removes files from the record that
+    /// no longer exist.
     pub fn put(&mut self, files: impl IntoIterator<Item = PathBuf>) {
         for below in files {
             match at(&self.there, &below).symlink_metadata() {
@@ -98,13 +100,13 @@ impl Remembered {
     }
 }
 
-/// A file below a place, or the place itself.
+/// The path of a file below a place, or of the place itself.
 fn at(there: &Path, below: &Path) -> PathBuf {
     if below.as_os_str().is_empty() { there.to_owned() } else { there.join(below) }
 }
 
 impl BlobStore {
-    /// What fetches put at a place; nothing if none did, or that was forgotten.
+    /// The record of a place. It is empty if nothing was fetched there or the record was forgotten.
     #[must_use]
     pub fn remembered(&self, there: &Path) -> Remembered {
         let nothing = || Remembered::nothing(there.to_owned());
@@ -112,7 +114,7 @@ impl BlobStore {
         self.read_remembered(&name).filter(|found| found.there == there).unwrap_or_else(nothing)
     }
 
-    /// Other places in the same folder that something was fetched to, at most `max`, the last first.
+    /// Other places in the same folder with a record, at most `max`, the most recent first.
     #[must_use]
     pub fn remembered_beside(&self, there: &Path, max: usize) -> Vec<PathBuf> {
         let (Some(own), Some(prefix)) = (file_name(there), there.parent().and_then(prefix)) else {
@@ -124,7 +126,7 @@ impl BlobStore {
         newest.filter_map(|(_, name)| Some(self.read_remembered(&name)?.there)).collect()
     }
 
-    /// Remembers what is at a place now, and forgets the oldest if there are too many.
+    /// Stores the record of a place, and removes the oldest records if there are too many.
     ///
     /// # Errors
     /// The disk refused.
@@ -149,7 +151,7 @@ impl BlobStore {
         Remembered::decode(&files::read_sealed(&path, BYTES_MAX).ok()??)
     }
 
-    /// The names of all files, those written last at the end.
+    /// The names of all records with their times, the most recent last.
     fn all_remembered(&self) -> Vec<(SystemTime, String)> {
         let Ok(found) = std::fs::read_dir(self.folder().join(FOLDER)) else { return Vec::new() };
         let file = |found: std::io::Result<std::fs::DirEntry>| {
@@ -162,7 +164,7 @@ impl BlobStore {
     }
 }
 
-/// A name for a place, which begins alike for all places in one folder.
+/// The file name of the record of a place. All places in one folder have the same prefix.
 fn file_name(there: &Path) -> Option<String> {
     Some(format!("{}{:032x}", prefix(there.parent()?)?, xxh3_128(&path_bytes(there)?)))
 }

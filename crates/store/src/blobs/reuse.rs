@@ -1,8 +1,8 @@
-//! Bytes that are on this machine already, taken for a blob: guessed by the caller, and kept only if their
-//! hash is the one that the blob's tree has at that place.
+//! Fills a blob with bytes from this machine. The caller guesses the bytes; they are kept only if their hash
+//! equals the hash in the blob's tree.
 //!
-//! **Invariant:** the written bytes are the hashed ones, from one buffer: a program that changes the file that
-//! the bytes came from changes nothing here.
+//! **Invariant:** the written bytes are the hashed bytes, from one buffer, so a program that changes the
+//! source file meanwhile has no effect.
 
 use blake3::Hash;
 use potluck_base::GROUP_BYTES;
@@ -15,9 +15,9 @@ use super::tree::{self, Decoded};
 /// Some bytes of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// Which segment.
+    /// The number of the segment.
     pub segment: usize,
-    /// Where they begin in it.
+    /// The offset in the segment.
     pub offset: u64,
 }
 
@@ -27,19 +27,19 @@ impl Part {
     }
 }
 
-/// A source of guesses of what bytes may be in a blob.
+/// A source of guesses for the bytes of a blob.
 pub trait Guess {
-    /// Fills `buffer` with what may be the bytes of a part, by the guess of this number or, if there are
-    /// fewer, by the last one. `false` if there is none.
+    /// Fills `buffer` with the guess of this number for a part. If there are fewer guesses, uses the last
+    /// one. Returns `false` if there is none.
     fn guess(&mut self, number: usize, part: Part, buffer: &mut [u8]) -> bool;
 
-    /// How many guesses there are for a part.
+    /// The number of guesses for a part.
     fn guesses(&self, part: Part) -> usize;
 }
 
 impl Blob {
-    /// Fills a granule with guessed bytes, if those of all its groups have these hashes. Returns whether
-    /// it did; not for one that is there. Others may have it after the next [`Blob::commit`].
+    /// Fills a granule with guessed bytes if the hashes of all its groups match. Returns whether it did;
+    /// `false` if the granule is stored already. The granule is durable after the next [`Blob::commit`].
     ///
     /// # Errors
     /// The disk refused.
@@ -75,7 +75,7 @@ impl Blob {
         }
         let at = |(number, group)| (bytes.start + number as u64 * GROUP_BYTES, group);
         let groups = buffer.chunks(GROUP_BYTES as usize).enumerate().map(at).collect();
-        // Its nodes were written when they were compared.
+        // The nodes were written when they were verified.
         self.keep(granule, &bytes, &Decoded { nodes: Vec::new(), groups })
     }
 
@@ -96,7 +96,8 @@ impl Blob {
         })
     }
 
-    /// Whether its bytes lie in just these files, in this order. Those without bytes count as well.
+    /// Whether the bytes of the blob are in exactly these files, in this order. Files without bytes count
+    /// too.
     #[must_use]
     pub fn is_made_of<'a>(&self, mut paths: impl Iterator<Item = &'a std::path::Path>) -> bool {
         let segments = self.segments();
@@ -105,7 +106,7 @@ impl Blob {
         same && paths.next().is_none()
     }
 
-    /// The segments that a granule lies in, without those that have no bytes.
+    /// The segments that hold a granule, without those that have no bytes.
     #[must_use]
     pub fn segments_of(&self, granule: u32) -> Vec<usize> {
         let bytes = self.division.bytes(granule);

@@ -1,5 +1,5 @@
-//! Taking the room of a blob on the disk before its bytes come, so that a disk that is too small says so at
-//! the start, and another program cannot take that room meanwhile.
+//! Allocates the disk space of a blob before its bytes arrive, so that a fetch to a disk that is too small
+//! fails at the start, and another program cannot take the space meanwhile.
 
 use std::fs::File;
 use std::io;
@@ -12,18 +12,18 @@ use super::meta::Phase;
 use super::opened::open_to_write;
 use super::{BlobError, space};
 
-/// Smaller files are not worth a call each.
+/// Files below this size are not preallocated. Raising it saves a system call per file.
 const FILE_BYTES_MIN: u64 = 4 * GROUP_BYTES;
-/// Files and parts of files whose room is taken.
+/// Most files and parts of files that are preallocated.
 const PIECES_MAX: usize = 65_536;
 
 impl Blob {
-    /// Takes the room that the files of a partly fetched blob need, where the file system can. Their
-    /// lengths stay as they are. Not to be called before the size is proven, since it is a
-    /// claim of a peer until then.
+    /// Allocates the space that the files of a partial blob need, where the file system supports it. The
+    /// lengths of the files do not change. Must be called only after the size was proven, because the size is
+    /// a claim of a peer until then.
     ///
     /// # Errors
-    /// [`BlobError::NoSpace`] if there is not enough; what the operating system says.
+    /// [`BlobError::NoSpace`] if the disk has too little room; an error of the operating system.
     pub fn take_room(&self) -> Result<(), BlobError> {
         if self.progress.lock().phase != Phase::Partial {
             return Ok(());
@@ -37,7 +37,7 @@ impl Blob {
             let file = open_to_write(&path, false).map_err(BlobError::at(&path))?;
             match take(&file, piece.offset, piece.range.end - piece.range.start) {
                 Ok(()) => {}
-                // Not every file system can.
+                // Not every file system supports it.
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                     let needed = self.division.size().saturating_sub(self.have_bytes());
@@ -50,8 +50,8 @@ impl Blob {
         Ok(())
     }
 
-    /// Gives back the room that holes of the files did not need. What is left of it stays with the file:
-    /// a hole may share a block of the disk with the bytes beside it.
+    /// Frees the allocated space that holes of the files do not need. A part of it stays allocated, because a
+    /// hole may share a disk block with bytes beside it.
     pub(crate) fn give_room_back(&self) {
         let segments = self.segments();
         let large = segments.iter().enumerate().filter(|(_, one)| one.bytes >= FILE_BYTES_MIN);
@@ -62,7 +62,7 @@ impl Blob {
         }
     }
 
-    /// The bytes that are missing. What is there keeps its holes.
+    /// The ranges of missing bytes. Stored parts keep their holes.
     fn missing_runs(&self) -> Vec<Range<u64>> {
         let mut runs: Vec<Range<u64>> = Vec::new();
         for granule in self.have().missing() {
@@ -98,7 +98,7 @@ fn take(_: &File, _: u64, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Frees what is allocated of a file without bytes in it.
+/// Frees the allocated parts of a file that have no bytes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn give_back(file: &File, bytes: u64) {
     use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
@@ -108,7 +108,7 @@ fn give_back(file: &File, bytes: u64) {
         if begin >= bytes {
             return;
         }
-        // Behind the last byte there is none.
+        // After the last data there is only a hole.
         let end = seek(file, SeekFrom::Data(begin)).unwrap_or(bytes).min(bytes);
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if end <= begin || fallocate(file, flags, begin, end - begin).is_err() {

@@ -1,7 +1,7 @@
 //! Making what was written durable.
 //!
-//! **Invariant:** the journal says that granules are on the disk only after data and nodes of all
-//! of them were synced without an error.
+//! **Invariant:** the journal says that granules are on the disk only after their data and nodes were synced
+//! without an error.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,11 +14,11 @@ use super::place::Segments;
 use super::{BlobError, OPEN_FILES_MAX, files};
 
 impl Blob {
-    /// Puts on the disk what was written so far, so that a loss of power does not undo it.
+    /// Makes all granules that were written so far durable.
     ///
     /// # Errors
-    /// The disk refused. Then it does not count as there for good, whatever later commits say: the
-    /// blob must be let go and opened anew, which hashes it again.
+    /// The disk refused. After a failed sync the data count as not durable, even if later syncs succeed. The
+    /// caller must drop the blob and open it again, which hashes the data again.
     pub fn commit(&self) -> Result<(), BlobError> {
         let _one = self.committing.lock();
         self.commit_alone()
@@ -72,7 +72,7 @@ impl Blob {
     }
 }
 
-/// Syncs the data of segments and that they are in their folders.
+/// Syncs the data of segments, and the entries of their folders.
 fn sync_segments(
     segments: &Segments,
     touched: &BTreeSet<usize>,
@@ -95,8 +95,8 @@ fn sync_segments(
     folders.iter().try_for_each(|folder| files::sync_folder(folder))
 }
 
-/// Syncs all that is written to the file systems of these folders, which beats a sync a file by far
-/// when there are many. Returns whether this system can.
+/// Syncs the file systems of these folders, which is much faster than one sync per file if there are many
+/// files. Returns whether this system supports it.
 #[cfg(target_os = "linux")]
 fn sync_file_systems(folders: &BTreeSet<PathBuf>) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -110,7 +110,7 @@ fn sync_file_systems(folders: &BTreeSet<PathBuf>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Syncs all that is written to the file systems of these folders. Returns whether this system can.
+/// Syncs the file systems of these folders. Returns whether this system supports it.
 #[cfg(not(target_os = "linux"))]
 fn sync_file_systems(_: &BTreeSet<PathBuf>) -> io::Result<bool> {
     Ok(false)

@@ -1,4 +1,4 @@
-//! Tests of the blob store, by theme, and what they share.
+//! Tests of the blob store, by topic, and their helpers.
 
 mod fetch;
 mod import;
@@ -24,7 +24,7 @@ pub(crate) const MIB: usize = 1 << 20;
 pub(crate) const SIZES: [usize; 12] =
     [0, 1, 1023, 1024, 1025, 65535, 65536, 65537, 131_072, 131_073, MIB + 3, 5 * MIB];
 
-/// Bytes that repeat nowhere, the same in every run.
+/// Bytes without repetition, the same in every run.
 pub(crate) fn bytes(length: usize, seed: u64) -> Vec<u8> {
     let mut rng = Rng::from_number(seed);
     let mut bytes: Vec<u8> = Vec::with_capacity(length + 8);
@@ -53,7 +53,7 @@ pub(crate) fn encoded(blob: &Blob, granule: u32) -> Vec<u8> {
     out
 }
 
-/// Hands over granules that the other lacks.
+/// Copies granules that the other blob lacks.
 pub(crate) fn hand_over(from: &Blob, to: &Blob, granules: impl IntoIterator<Item = u32>) {
     for granule in granules {
         assert!(to.write(granule, &encoded(from, granule)).unwrap(), "{granule} is new");
@@ -64,7 +64,7 @@ pub(crate) fn target(path: &Path, bytes: usize) -> SegmentTarget {
     SegmentTarget { path: path.to_owned(), bytes: bytes as u64, executable: false, mtime: None }
 }
 
-/// Writes files of these sizes below `folder`; returns them and what they hold laid end to end.
+/// Writes files of these sizes below `folder`. Returns them and their concatenated bytes.
 pub(crate) fn files(folder: &Path, sizes: &[usize]) -> (Vec<SegmentTarget>, Vec<u8>) {
     let content = bytes(sizes.iter().sum(), sizes.len() as u64);
     let mut targets = Vec::new();
@@ -83,7 +83,7 @@ pub(crate) fn go_on(_: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// The bytes of a whole blob, read in steps that fit no boundary.
+/// The bytes of a whole blob, read in steps that match no boundary.
 pub(crate) fn content(blob: &Blob) -> Vec<u8> {
     let mut all = Vec::new();
     let size = blob.division().size();

@@ -1,10 +1,10 @@
-//! The hash tree of a blob over groups of 64 KiB, as the `bao-tree` crate has it.
+//! The hash tree of a blob over chunk groups of 64 KiB, as the `bao-tree` crate defines it.
 //!
-//! An encoding of some groups is what that crate writes for them, without the size in front: inner
-//! nodes (the two child hashes) and groups in pre-order. Nodes are numbered in pre-order too, so that
-//! the nodes below any node follow it, and a granule's lie together.
+//! The encoding of some groups is the one of that crate, without the size in front: inner nodes (two child
+//! hashes each) and groups in pre-order. Nodes are numbered in pre-order too, so the nodes below a node
+//! follow it, and the nodes of a granule are contiguous.
 //!
-//! **Invariant:** [`decode`] gives out slices of its input only if all hashes in it lead up to the root.
+//! **Invariant:** [`decode`] returns slices of its input only if all hashes in it match up to the root.
 
 use std::io;
 use std::ops::Range;
@@ -22,7 +22,7 @@ pub(crate) type Node = [u8; NODE_BYTES];
 /// Bytes of a node.
 pub(crate) const NODE_BYTES: usize = 64;
 
-/// The smallest blocks of the tree: groups.
+/// The smallest blocks of the tree: chunk groups.
 const GROUP: BlockSize = BlockSize::from_chunk_log(6);
 const _: () = assert!(GROUP.bytes() as u64 == GROUP_BYTES, "a group is a block of the tree");
 
@@ -31,22 +31,21 @@ pub(crate) fn of(size: u64) -> BaoTree {
     BaoTree::new(size, GROUP)
 }
 
-/// The groups that hold some bytes; at least the one where they begin.
+/// The groups that hold some bytes; at least the group at the first byte.
 pub(crate) fn groups_of(bytes: &Range<u64>) -> ChunkRanges {
     let some = ByteRanges::from(bytes.start..bytes.end.max(bytes.start + 1));
     round_up_to_chunks_groups(round_up_to_chunks(&some), GROUP)
 }
 
-/// What a verified encoding holds.
+/// The contents of a verified encoding.
 pub(crate) struct Decoded<'a> {
-    /// Nodes and their numbers, ascending.
+    /// Nodes with their numbers, ascending.
     pub(crate) nodes: Vec<(u64, &'a Node)>,
-    /// Groups and where they begin in the blob, ascending, without gaps.
+    /// Groups with their offsets in the blob, ascending, without gaps.
     pub(crate) groups: Vec<(u64, &'a [u8])>,
 }
 
-/// Takes the encoding of some groups apart. `None` unless every hash in it is right and nothing is left
-/// over.
+/// Decodes the encoding of some groups. `None` if a hash in it is wrong or bytes are left over.
 pub(crate) fn decode<'a>(
     root: Hash,
     tree: BaoTree,
@@ -55,7 +54,7 @@ pub(crate) fn decode<'a>(
 ) -> Option<Decoded<'a>> {
     let mut decoded = Decoded { nodes: Vec::new(), groups: Vec::new() };
     let mut rest = encoded;
-    // What an item holds is a copy of what `rest` begins with, so that the slices are as right as it.
+    // Each item is a copy of the bytes at the start of `rest`, so the slices of `rest` are verified too.
     for item in DecodeResponseIter::new(root, tree, encoded, groups) {
         match item.ok()? {
             BaoContentItem::Parent(parent) => {
@@ -73,7 +72,7 @@ pub(crate) fn decode<'a>(
     rest.is_empty().then_some(decoded)
 }
 
-/// Bytes in the encoding of the groups that hold some bytes.
+/// The length of the encoding of the groups that hold some bytes.
 pub(crate) fn encoded_bytes(tree: BaoTree, bytes: &Range<u64>) -> usize {
     let groups = groups_of(bytes);
     let steps = tree.ranges_pre_order_chunks_iter_ref(&groups, 0);
@@ -85,7 +84,7 @@ pub(crate) fn encoded_bytes(tree: BaoTree, bytes: &Range<u64>) -> usize {
         .sum()
 }
 
-/// The hash of a group; of the whole blob if it has no other.
+/// The hash of a group. With `root`, the group is the whole blob.
 pub(crate) fn hash_group(begin: u64, data: &[u8], root: bool) -> Hash {
     if root {
         return blake3::hash(data);
@@ -93,8 +92,8 @@ pub(crate) fn hash_group(begin: u64, data: &[u8], root: bool) -> Hash {
     blake3::Hasher::new().set_input_offset(begin).update(data).finalize_non_root().into()
 }
 
-/// Builds a tree from the hashes of its blocks, where `root` says whether it is that of a whole blob.
-/// Hands its nodes to `outboard`, and returns the hash of the top.
+/// Builds a tree from the hashes of its blocks, and writes its nodes to `outboard`. Returns the hash of its
+/// top node. With `root`, the tree is that of the whole blob.
 pub(crate) fn build(
     tree: BaoTree,
     blocks: &[Hash],
@@ -118,7 +117,7 @@ pub(crate) fn build(
     Ok(done.pop().expect("a tree has at least one block"))
 }
 
-/// The hash of a node; of the whole blob if it is the top.
+/// The hash of a node, and the hashes of its children. With `root`, the node is the top of the blob's tree.
 pub(crate) fn hash_node(node: &Node, root: bool) -> (Hash, [Hash; 2]) {
     let mut halves = [[0; NODE_BYTES / 2]; 2];
     halves[0].copy_from_slice(&node[..NODE_BYTES / 2]);
@@ -135,8 +134,8 @@ fn merge(left: &Hash, right: &Hash, root: bool) -> Hash {
     }
 }
 
-/// The number of the first of the nodes that have nothing but some bytes below them, if they have any.
-/// The bytes are those of a block of the tree with the same size and larger blocks.
+/// The number of the first of the nodes that cover only the given bytes, if there are such nodes. The bytes
+/// are one block of a tree of the same size with larger blocks.
 pub(crate) fn first_node(tree: BaoTree, bytes: &Range<u64>) -> Option<u64> {
     let groups = groups_of(bytes);
     let way: Vec<_> = tree

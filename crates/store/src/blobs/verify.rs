@@ -1,5 +1,5 @@
-//! Checks the blobs of a data folder from end to end without changing it: what is noted about each, and
-//! its bytes against the hash tree whose root is its name.
+//! Checks the blobs of a data folder completely without changing it: the metadata of each blob, and its bytes
+//! against the hash tree whose root is the blob's id.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,25 +16,26 @@ use crate::verify::{Findings, Progress, Wrong};
 
 /// The index of the blobs inside their folder.
 const INDEX: &str = "index";
-/// Blobs that are looked at in one go.
+/// Blobs that are read from the index at a time.
 const PAGE: usize = 256;
 
-/// What was read of the blobs, and what is wrong with it.
+/// The result of the check: what was read, and the findings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VerifiedBlobs {
     /// Complete blobs whose bytes were read.
     pub blobs: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// Blobs that are fetched in part; each piece was verified as it came, and is when it is read.
+    /// Partial blobs. Their granules are not read: each was verified when it arrived and is verified again
+    /// when it is read.
     pub partial: u64,
-    /// Blobs whose files outside the data folder are not what was shared, or are gone.
+    /// Blobs whose files outside the data folder have changed or are gone.
     pub changed: u64,
-    /// What is wrong.
+    /// The faults that were found.
     pub findings: Findings,
 }
 
-/// Checks all blobs of a data folder; without `data` only what is noted about them.
+/// Checks all blobs of a data folder; without `data`, only their metadata.
 ///
 /// # Errors
 /// [`BlobError`] if the folder is in use or cannot be read. A damaged index is a finding.
@@ -100,7 +101,7 @@ fn verify_one(
             let read = read_all(store, view, &mut verified.bytes);
             match (read, &view.place) {
                 (Ok(()), _) => verified.blobs += 1,
-                // The user may change files of their own at any time.
+                // Users may change files of their own at any time, so this is no finding.
                 (Err(ReadError::Changed | ReadError::Missing), BlobPlace::Outside { .. }) => {
                     verified.changed += 1;
                 }

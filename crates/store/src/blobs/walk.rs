@@ -1,6 +1,6 @@
-//! The files below a folder, in the order in which they are laid end to end.
+//! The files below a folder, in the order in which they are concatenated.
 //!
-//! **Invariant:** the same files give the same list on every system; nothing but plain files gets in.
+//! **Invariant:** the same files give the same list on every system; the list has only plain files.
 
 use std::fmt;
 use std::fs::{DirEntry, FileType, Metadata};
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use super::opened::hides_bytes;
 use super::{BlobError, SEGMENTS_MAX, files};
 
-/// How much a walk may find.
+/// The limits of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WalkLimits {
-    /// Most files, and most names left out.
+    /// Most files, and most skipped names.
     pub files_max: usize,
-    /// Most folders within folders.
+    /// The greatest depth of nested folders.
     pub depth_max: usize,
 }
 
@@ -28,37 +28,38 @@ impl Default for WalkLimits {
 /// A file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WalkedFile {
-    /// Its path below the folder, with `/` between names.
+    /// Its path below the folder, with `/` as the separator.
     pub relative: String,
-    /// Where it is.
+    /// Its path on this system.
     pub path: PathBuf,
     /// Its bytes.
     pub bytes: u64,
-    /// Whether its owner may run it.
+    /// Whether its owner may execute it.
     pub executable: bool,
-    /// When its bytes were changed last, in seconds since 1970.
+    /// Its modification time, in seconds since 1970.
     pub mtime: Option<i64>,
 }
 
-/// Why something was left out.
+/// Why a path was skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SkipReason {
     /// A symbolic link.
     Link,
     /// A device, socket or pipe.
     Special,
-    /// A file that the system makes while it is read: its size says nothing.
+    /// A file that the system generates while it is read, so its size is unknown.
     Sizeless,
-    /// Its name is no text, or has characters that other systems do not allow in names.
+    /// Its name is not Unicode, or has characters that other systems do not allow in names.
     Name,
-    /// The folders are too deep.
+    /// The folders are nested too deeply.
     Depth,
     /// It could not be read.
     Unreadable(io::ErrorKind),
 }
 
 impl SkipReason {
-    /// Whether something is missing that could have been shared: what is no plain file never can.
+    /// Whether the skipped path may have contained files that could have been shared. Links, devices and
+    /// generated files cannot be shared.
     #[must_use]
     pub const fn is_failure(&self) -> bool {
         matches!(self, Self::Name | Self::Depth | Self::Unreadable(_))
@@ -78,18 +79,19 @@ impl fmt::Display for SkipReason {
     }
 }
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Walk {
-    /// The files, by the bytes of their relative paths.
+    /// The files, ordered by the bytes of their relative paths.
     pub files: Vec<WalkedFile>,
-    /// The folders below, likewise.
+    /// The folders below, in the same order.
     pub folders: Vec<String>,
-    /// What was left out and why, likewise; names that are no text as well as they can be shown.
+    /// The skipped paths and the reasons, in the same order. A name that is not Unicode is shown as well as
+    /// possible.
     pub skipped: Vec<(String, SkipReason)>,
 }
 
-/// Finds the files below a folder. Links are not followed, save that `folder` may be one.
+/// Lists the files below a folder. Links are not followed, except that `folder` itself may be one.
 ///
 /// # Errors
 /// The folder itself cannot be read, or has more files than `limits` allow.
@@ -159,7 +161,7 @@ enum Found {
 fn look(entry: &DirEntry, prefix: &str) -> Result<(String, Found), SkipReason> {
     let unreadable = |error: io::Error| SkipReason::Unreadable(error.kind());
     let name = entry.file_name().into_string().map_err(|_| SkipReason::Name)?;
-    // A backslash parts names elsewhere, and a control character may not be in one.
+    // On other systems a backslash separates names, and control characters are not allowed in names.
     if name.chars().any(|c| c == '\\' || c.is_control()) {
         return Err(SkipReason::Name);
     }

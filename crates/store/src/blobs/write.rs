@@ -1,7 +1,7 @@
-//! Taking granules in: verified as a whole, then written, then noted.
+//! Writing granules: each is verified as a whole, written, and then recorded in the journal.
 //!
-//! **Invariants:** a corrupt granule changes nothing; each byte is written once, however many threads
-//! bring the same granule.
+//! **Invariants:** a corrupt granule changes nothing; each byte is written once, even if several threads
+//! write the same granule.
 
 use std::fs::File;
 use std::io;
@@ -19,7 +19,7 @@ use super::place::{Piece, Segments};
 use super::tree::{self, Decoded, NODE_BYTES};
 use super::{WriteError, files};
 
-/// A granule that this thread alone writes.
+/// The exclusive right of one thread to write a granule.
 struct Claim<'a> {
     blob: &'a Blob,
     granule: u32,
@@ -33,14 +33,14 @@ impl Drop for Claim<'_> {
 }
 
 impl Blob {
-    /// Verifies the encoding of a granule and writes it. Returns whether it was new: one that is there
-    /// already is not looked at. If another thread is writing the same granule, waits for it.
+    /// Verifies the encoding of a granule and writes it. Returns whether it was new; a stored granule is not
+    /// verified again. If another thread is writing the same granule, waits for it.
     ///
-    /// It is safe from a killed process then, and from a loss of power after the next
+    /// After this the granule survives the end of the process, and a loss of power after the next
     /// [`Blob::commit`].
     ///
     /// # Errors
-    /// [`WriteError::Corrupt`], and nothing was written; or the disk refused.
+    /// [`WriteError::Corrupt`]: nothing was written. Or the disk refused.
     pub fn write(&self, granule: u32, encoded: &[u8]) -> Result<bool, WriteError> {
         if granule >= self.division.count() || self.is_changed() {
             return Err(WriteError::Corrupt);
@@ -56,7 +56,7 @@ impl Blob {
         self.keep(granule, &bytes, &decoded)
     }
 
-    /// Writes a granule that was compared with the root, and notes it. Returns whether it was new.
+    /// Writes a granule that was verified, and records it. Returns whether it was new.
     pub(crate) fn keep(
         &self,
         granule: u32,
@@ -82,7 +82,7 @@ impl Blob {
         Ok(true)
     }
 
-    /// Takes a granule for this thread; `None` if it is there.
+    /// Claims a granule for this thread. `None` if it is stored, or if the blob is not partial.
     fn claim(&self, granule: u32) -> Option<Claim<'_>> {
         let mut progress = self.progress.lock();
         loop {
@@ -111,7 +111,8 @@ impl Blob {
         Ok(())
     }
 
-    /// The file to write a piece to. One that is written at once is closed again, others stay open.
+    /// The file to write a piece to. A file that is written as a whole is opened for one write; other files
+    /// stay open.
     pub(crate) fn writer(&self, segments: &Segments, piece: &Piece) -> io::Result<Arc<File>> {
         let path = segments.path(piece.segment);
         let bytes = segments.get(piece.segment).bytes;
@@ -127,7 +128,8 @@ impl Blob {
         Ok(file)
     }
 
-    /// Writes the nodes that are not there yet. Returns those above the granule, which others need too.
+    /// Writes the nodes that are not stored yet. Returns those above the granule, which other granules need
+    /// too.
     fn write_nodes(&self, decoded: &Decoded<'_>) -> io::Result<Vec<u64>> {
         let Some(outboard) = &self.outboard else { return Ok(Vec::new()) };
         let below = decoded.groups.len().saturating_sub(1);
@@ -148,20 +150,20 @@ impl Blob {
         Ok(above.iter().map(|(index, _)| *index).collect())
     }
 
-    /// Notes that granules are not there after all, so that they are fetched again.
+    /// Records that granules are not stored after all, so that they are fetched again.
     pub(crate) fn lose(&self, progress: &mut Progress, granules: Range<u32>) {
         let lost: Vec<u32> = granules.filter(|granule| progress.have.remove(*granule)).collect();
-        // Should this fail, they are found to be bad again when they are read the next time.
+        // If this fails, the next read of the granules finds again that they are wrong.
         if let Some(journal) = &mut progress.journal {
             let _ = journal.lost(lost);
         }
-        // Perhaps the nodes were what was bad.
+        // The fault may be in the nodes, so they are written again.
         progress.saved_nodes.clear();
         self.note_have_bytes(progress);
     }
 }
 
-/// Opens a file for writing and makes it as long as it will be, so that zeros need not be written.
+/// Opens a file for writing and sets its final length, so that zeros need not be written.
 fn open_at_length(path: &Path, bytes: u64) -> io::Result<File> {
     let file = open_to_write(path, false)?;
     if file.metadata()?.len() < bytes {
@@ -170,7 +172,7 @@ fn open_at_length(path: &Path, bytes: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// The parts of a verified encoding that make up some bytes of the blob.
+/// The slices of a verified encoding that hold a range of the blob.
 fn slices<'a>(decoded: &Decoded<'a>, range: &Range<u64>) -> impl Iterator<Item = &'a [u8]> {
     let begin = decoded.groups.first().map_or(0, |(begin, _)| *begin);
     let first = (range.start.saturating_sub(begin) / GROUP_BYTES) as usize;

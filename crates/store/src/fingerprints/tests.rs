@@ -10,7 +10,7 @@ use crate::memory::MemoryBackend;
 use crate::quota::Limits;
 use crate::rows;
 
-/// A store of summaries, and what it must hold.
+/// A store of summaries, and the expected contents.
 struct Held {
     backend: MemoryBackend,
     index: FingerprintIndex,
@@ -36,7 +36,7 @@ impl Held {
         }
     }
 
-    /// A key; half of them share their first 20 bits.
+    /// A random key. Half of the keys share their first 20 bits.
     fn key(&mut self) -> Key {
         let mut bytes: [u8; 32] = self.rng.bytes();
         if self.rng.chance(0.5) {
@@ -84,7 +84,7 @@ impl Held {
         reply == StorageReply::Indexed { more: true }
     }
 
-    /// Every range adds up to what it holds, and the leaves cover all keys.
+    /// Checks that the fingerprint of every range is right, and that the leaves cover all keys.
     fn check(&mut self) {
         let rows = rows_of(&self.backend, &self.index);
         let mut ranges = vec![Prefix::ALL];
@@ -188,7 +188,7 @@ fn a_leaf_whose_summary_was_lost_is_counted_again() {
     held.put(40);
     while held.build(1) {}
     let key = *held.model.keys().next().expect("a key");
-    // The row is gone, and nothing knows what it said.
+    // The row is deleted, so the old summary is unknown.
     use crate::backend::Backend as _;
     let gone = Changes::from([(rows::summary_row(&key), None)]);
     held.backend.commit(gone, Durability::Synced).expect("memory");

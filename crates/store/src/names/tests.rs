@@ -7,7 +7,7 @@ use crate::MemoryStore;
 
 const NOW: UnixMillis = UnixMillis(50);
 
-/// An envelope of `name`; without a text a deletion.
+/// An envelope of `name`. Without a text it is a deletion.
 fn envelope(space: Space, name: &str, dot: u64, text: Option<&str>) -> Envelope {
     let value = text.map(|text| Bytes::copy_from_slice(text.as_bytes()));
     let draft = Draft {
@@ -49,7 +49,7 @@ fn all() -> NamesQuery {
     }
 }
 
-/// The names of a page, `-` before those that are deleted, and where it goes on.
+/// The names of a page, with `-` before deleted ones, and the cursor for the next page.
 fn listed(store: &mut MemoryStore, query: NamesQuery) -> (Vec<String>, Option<String>) {
     match store.apply(&[StorageOp::Names { query, now: NOW }]).as_slice() {
         [StorageReply::Names { entries, next }] => {
@@ -78,7 +78,7 @@ fn names_are_listed_in_order_by_prefix_and_in_pages() {
     );
     let second = NamesQuery { after: Some("b/2".to_owned()), ..first };
     assert_eq!(listed(&mut store, second), (vec!["b/ü".into()], None));
-    // A cursor need not be a name that is there, or begin as the prefix says.
+    // A cursor need not be an existing name, nor begin with the prefix.
     let between = NamesQuery { after: Some("b/1x".to_owned()), ..prefix() };
     assert_eq!(listed(&mut store, between).0, ["b/2", "b/ü"]);
     let before = NamesQuery { after: Some("a".to_owned()), ..prefix() };

@@ -72,12 +72,13 @@ fn a_member_stores_as_many_records_and_bytes_as_it_may_and_repair_brings_more() 
     }
     let fourth = envelope(3, 1, 1, 100);
     assert_eq!(one(&mut store, put(&fourth)), QUOTA);
-    // It may change what it has, another member has a share of its own, and repair knows no cap.
+    // The writer may change an existing envelope, another member has its own share, and repair ignores the
+    // limits.
     assert!(is_in(&one(&mut store, put(&envelope(0, 1, 2, 120)))));
     assert!(is_in(&one(&mut store, put(&envelope(3, 2, 1, 100)))));
     assert!(is_in(&one(&mut store, repair(&fourth))));
     assert_eq!((store.stats().quota_refused, store.stats().members), (1, 2));
-    // Room that it frees is its own again.
+    // Room that the writer frees can be used by it again.
     for name in [1, 2] {
         let key = envelope(name, 1, 1, 100).head().key();
         one(&mut store, StorageOp::Remove { key, place: Place::Replica });
@@ -113,7 +114,7 @@ fn a_full_store_keeps_the_closest_records() {
     assert!(store.is_full());
     store.set_center(me);
     for more in &all[20..] {
-        // The third and so on also by repair: the rule is the same.
+        // The third envelope and later ones also arrive by repair: displacement follows the same rule.
         let op = if more.head().dot() == Dot::from_raw(1) { put(more) } else { repair(more) };
         let reply = one(&mut store, op);
         assert!(is_in(&reply) || reply == FULL, "{reply:?}");
@@ -141,7 +142,7 @@ fn a_member_below_its_share_displaces_one_over_its_share_and_not_the_other_way_r
         refused += u32::from(reply == QUOTA);
         assert!(is_in(&reply) || reply == QUOTA, "{reply:?}");
     }
-    // However close a flood comes, it displaces nothing but its own records.
+    // A flood of records close to this node displaces only records of the flood.
     assert!(refused > 0);
     assert!(small.iter().all(|envelope| holds(&mut store, envelope)));
     for name in 0..9 {
@@ -181,7 +182,7 @@ fn a_node_writes_its_own_into_a_store_that_others_filled() {
     assert!(others.iter().all(|envelope| holds(&mut store, envelope)), "they have their share");
     assert!(store.stats().displaced > 0);
     assert_eq!(store.counters_hold(), Ok(true));
-    // Where one member has all there is, it has its share, and the disk is simply full.
+    // If one member has everything, its usage is its fair share, and the store is simply full.
     let mut store = filled(1, 0);
     assert_eq!(one(&mut store, own(2000)), FULL);
 }
@@ -223,7 +224,7 @@ fn what_writers_have_is_right_after_every_operation_and_after_a_crash() {
     assert!(store.stats().members > 0);
 }
 
-/// Compares the rows of shares with the rows of envelopes.
+/// Compares the usage rows with the envelopes.
 fn check_shares(store: &MemoryStore) {
     let backend = store.backend();
     let mut counted: BTreeMap<PublicKey, Share> = BTreeMap::new();

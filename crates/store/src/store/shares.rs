@@ -1,4 +1,5 @@
-//! Counting what each writer has: once in a folder of an older version, and for the gauge of the largest.
+//! Counts the usage of each writer: once for a folder of an older version, and for the gauge of the largest
+//! usage.
 
 use potluck_base::PublicKey;
 
@@ -10,11 +11,11 @@ use crate::salvage::{Found, Salvage};
 
 use super::META_LEDGER;
 
-/// Writers that are looked at for the largest when a store is opened. With more, the gauge is right only
-/// when the largest has written something.
+/// Writers that are read when a store is opened, to find the largest usage. With more writers, the gauge may
+/// be too low until the largest writer writes again. Raising it makes opening slower.
 const LOOKED_AT: usize = 10_000;
 
-/// The writer that has most, as far as known.
+/// The writer with the largest usage, as far as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Largest {
     writer: Option<PublicKey>,
@@ -26,7 +27,7 @@ impl Largest {
         self.bytes
     }
 
-    /// Takes the changes of a batch in.
+    /// Applies the changes of a batch.
     pub(super) fn note(&mut self, changed: &[(PublicKey, Share)]) {
         changed.iter().for_each(|(writer, share)| self.offer(*writer, *share));
     }
@@ -38,7 +39,7 @@ impl Largest {
     }
 }
 
-/// The writer that has most.
+/// The writer with the largest usage.
 pub(super) fn largest<B: Backend>(backend: &B) -> Result<Largest, BackendError> {
     let mut largest = Largest::default();
     for found in Salvage::over(backend, rows::share_rows()).take(LOOKED_AT) {
@@ -51,8 +52,8 @@ pub(super) fn largest<B: Backend>(backend: &B) -> Result<Largest, BackendError> 
     Ok(largest)
 }
 
-/// Counts what each writer has from the envelopes, and writes it with the counters. Interrupted, it begins
-/// anew: the counters are written last.
+/// Counts the usage of each writer from the envelopes, and writes it and then the counters. If it is
+/// interrupted, it starts again at the next opening, because the counters are written last.
 pub(super) fn count<B: Backend>(backend: &mut B, ledger: Ledger) -> Result<Ledger, BackendError> {
     let stale: Vec<_> = Salvage::over(&*backend, rows::share_rows())
         .map(|found| {

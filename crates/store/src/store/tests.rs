@@ -38,7 +38,7 @@ fn row(envelope: &Envelope) -> Vec<u8> {
     rows::envelope_row(Place::Replica, &head.key(), &head.writer())
 }
 
-/// Writes past the record logic.
+/// Writes a row without the record logic.
 fn overwrite<B: Backend>(store: &mut RecordStore<B>, row: Vec<u8>, value: Option<&'static [u8]>) {
     let changes = [(row, value.map(Bytes::from_static))].into();
     store.backend.commit(changes, Durability::Synced).expect("a map in memory cannot fail");
@@ -59,7 +59,7 @@ fn a_damaged_envelope_is_reported_once_and_then_not_held_until_a_good_one_comes(
     store.apply(&[merge(&one, Place::Replica), merge(&two, Place::Replica)]);
     let whole = digest(&mut store, key);
     let load = StorageOp::Load { key, place: Place::Replica };
-    // An envelope of another row is no better than garbage.
+    // An envelope in the row of another is treated like garbage.
     for bytes in [Bytes::from_static(b"no envelope"), two.encode()] {
         let changes = [(row(&one), Some(bytes))].into();
         store.backend.commit(changes, Durability::Synced).expect("a map in memory cannot fail");
@@ -70,7 +70,8 @@ fn a_damaged_envelope_is_reported_once_and_then_not_held_until_a_good_one_comes(
             "a part is not taken for all"
         );
         assert_eq!(store.stats().corrupt_rows, before + 1);
-        // What other nodes compare says what is left, so that they bring back what is not.
+        // The digest that other nodes compare describes the remaining envelopes, so they restore the missing
+        // ones.
         let left = Some(StateDigest::EMPTY.with(two.head()));
         assert_eq!(digest(&mut store, key), left);
         let loaded = StorageReply::Loaded { envelopes: vec![two.clone()] };
@@ -84,7 +85,7 @@ fn a_damaged_envelope_is_reported_once_and_then_not_held_until_a_good_one_comes(
     let loaded = store.apply(std::slice::from_ref(&load));
     let [StorageReply::Loaded { envelopes }] = loaded.as_slice() else { panic!("{loaded:?}") };
     assert_eq!(envelopes.len(), 2);
-    // A merge that meets the damage first is carried out.
+    // A merge that is the first to find the damage is executed.
     overwrite(&mut store, row(&one), Some(b"no envelope"));
     let replies = store.apply(&[merge(&one, Place::Replica)]);
     assert!(matches!(replies[..], [StorageReply::Merged { outcome: Merged::New, .. }]));
@@ -109,7 +110,7 @@ fn a_key_of_which_nothing_can_be_read_is_not_held() {
     let replies = store.apply(&[merge(&one, Place::Replica)]);
     assert!(matches!(replies[..], [StorageReply::Merged { outcome: Merged::New, .. }]));
     assert_eq!((store.stats().records, store.counters_hold()), (1, Ok(true)));
-    // Damaged again and never written again, it goes when its time is over.
+    // If the row is damaged again and not written again, it is dropped when it expires.
     store.damage(&key, Place::Replica);
     store.apply(&[StorageOp::Load { key, place: Place::Replica }]);
     store.apply(&[StorageOp::Expire { now: UnixMillis(100), limit: 10 }]);
@@ -125,7 +126,7 @@ fn a_damaged_own_envelope_is_never_taken_for_none() {
     store.apply(&[merge(&one, Place::Own)]);
     assert_eq!(store.damage(&key, Place::Own), 1);
     let load = StorageOp::Load { key, place: Place::Own };
-    // Its writer would issue a dot again that it has issued.
+    // Otherwise its writer would issue a dot for the second time.
     let replies = store.apply(&[load.clone(), load, merge(&one, Place::Own)]);
     assert_eq!(replies, [CORRUPT, CORRUPT, CORRUPT]);
 }
@@ -166,7 +167,7 @@ fn expiry_gets_over_damaged_rows_and_leftover_entries() {
     let [one, two, three] = [envelope(1, 1, 100), envelope(2, 1, 200), envelope(3, 1, 900)];
     store.apply(&[&one, &two, &three].map(|envelope| merge(envelope, Place::Replica)));
     overwrite(&mut store, row(&one), Some(b"no envelope"));
-    // An entry without an envelope, one that names another time, one that is nonsense.
+    // Index entries without an envelope, with another time, and with garbage.
     let absent = ExpiryEntry::of(Place::Own, two.head());
     let untrue =
         ExpiryEntry { expires: UnixMillis(150), ..ExpiryEntry::of(Place::Replica, three.head()) };
@@ -198,7 +199,7 @@ fn counters_that_are_lost_are_counted_anew() {
     }
 }
 
-/// A backend whose commits or reads fail when told to.
+/// A backend whose commits or reads fail on demand.
 #[derive(Default)]
 struct Faulty {
     inner: MemoryBackend,
@@ -254,7 +255,7 @@ fn after_a_disk_error_nothing_is_acknowledged_any_more() {
         store.backend.reads_fail = reads_fail;
         assert_eq!(store.apply(&ops), [STOPPED, STOPPED]);
         assert_eq!(store.stopped(), Some("the disk is gone"));
-        // Also when the disk is back: what is on it is not known.
+        // Also after the disk works again, because its contents are unknown.
         store.backend.commits_fail = false;
         store.backend.reads_fail = false;
         assert_eq!(store.apply(&ops), [STOPPED, STOPPED]);
@@ -332,7 +333,7 @@ fn dead_providers_keep_no_living_one_out() {
     let writers: Vec<_> = held.iter().map(|held| held.head().writer()).collect();
     assert!(writers.contains(&late.head().writer()));
     assert!(!writers.contains(&provider(1, 101).head().writer()), "the first to expire went");
-    // One that expires before all others has no place.
+    // A record that expires before all others gets no place.
     let (reply, held) = put(&provider(10_000, 50));
     assert_eq!((reply, held.len() as u64), (StorageReply::TooManyWriters, most));
 }
@@ -373,18 +374,18 @@ fn a_key_with_all_the_rows_it_may_have_is_merged_by_its_writers_and_lets_no_furt
     assert_eq!(put(further), StorageReply::TooManyWriters);
     let merged = put(value(0, 6, all.clone()));
     assert!(matches!(merged, StorageReply::Merged { outcome: Merged::Newer, .. }), "{merged:?}");
-    // A writer that was superseded merges too: it finds one other with a value.
+    // A superseded writer may merge too: only one other writer has a value.
     let merged = put(value(1, 7, all));
     assert!(matches!(merged, StorageReply::Merged { outcome: Merged::Newer, .. }), "{merged:?}");
 }
 
 impl MemoryStore {
-    /// Rows of the index of names.
+    /// The rows of the index of names.
     pub(crate) fn name_rows(&self) -> usize {
         self.backend.range(b"n", b"o").filter(Result::is_ok).count()
     }
 
-    /// Makes of the rows those of a version that had no index of names.
+    /// Changes the rows to those of a version without an index of names.
     pub(crate) fn drop_names(&mut self) {
         let found: Vec<Vec<u8>> = self
             .backend

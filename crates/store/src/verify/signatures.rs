@@ -1,4 +1,4 @@
-//! Checking signatures in several threads: they take most of the time of a check.
+//! Checks signatures in several threads, because they take most of the time of a check.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::Scope;
@@ -8,17 +8,17 @@ use potluck_record::{Envelope, Place};
 
 use super::{Findings, Wrong};
 
-/// Envelopes that a thread takes at once.
+/// Envelopes that are passed to a thread at once.
 const CHUNK: usize = 256;
-/// Chunks that wait for a thread. They are in memory, each envelope at most 140 KB and mostly 400 bytes.
+/// Chunks that wait for a thread. They are in memory; an envelope has at most 140 KB and usually 400 bytes.
 const WAITING_MAX: usize = 2;
-/// Threads at most.
+/// Most threads.
 const THREADS_MAX: usize = 16;
 
 type Chunk = Vec<(Place, Envelope)>;
 type Bad = (Place, potluck_base::Key);
 
-/// The threads and what they have to do.
+/// The threads and their queues.
 pub(super) struct Signatures {
     chunk: Chunk,
     threads: Vec<SyncSender<Chunk>>,
@@ -54,14 +54,14 @@ impl Signatures {
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
         let thread = &self.threads[self.next % self.threads.len()];
         self.next += 1;
-        // A thread ends only when this end is dropped.
+        // A thread ends only after this end of the channel is dropped.
         let _ = thread.send(chunk);
         while let Ok(bad) = self.bad.try_recv() {
             note(findings, bad);
         }
     }
 
-    /// Waits for the threads. Gives the number of signatures that were checked.
+    /// Waits for the threads. Returns the number of signatures that were checked.
     pub(super) fn end(mut self, findings: &mut Findings) -> u64 {
         self.hand_over(findings);
         self.threads.clear();
@@ -84,7 +84,7 @@ fn run(work: &Receiver<Chunk>, report: &Sender<Bad>, network: &NetworkId) {
     while let Ok(chunk) = work.recv() {
         for (place, envelope) in chunk {
             if envelope.verify(network).is_err() {
-                // The receiver lives as long as the sender of the work.
+                // The receiver lives as long as the sender of the chunks.
                 let _ = report.send((place, envelope.head().key()));
             }
         }

@@ -1,7 +1,7 @@
-//! The storage engine under the index: one keyspace, opened and written as that of the records.
+//! The storage engine of the index: one keyspace, opened and written like the engine of the records.
 //!
-//! **Invariant:** commits come one after the other; what a [`Engine::sync`] that began after them has
-//! returned for is on the disk.
+//! **Invariant:** commits are applied one after the other. When [`Engine::sync`] returns, all commits that
+//! ended before it began are on the disk.
 
 use std::path::{Path, PathBuf};
 
@@ -19,22 +19,22 @@ use crate::disk::{
 };
 use crate::engine_files;
 
-/// The engine's folder inside that of the blobs, and where it is made.
+/// The engine's folder inside the folder of the blobs.
 const FOLDER: &str = "index";
 const FOLDER_NEW: &str = "index.new";
-/// What the engine may take: a quarter for cached blocks, the rest for write buffers and what goes
-/// with them.
+/// Memory budget of the engine: a quarter for cached blocks, the rest for write buffers and their overhead.
+/// Raising it makes reads faster and costs memory.
 const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
-/// Left free on the disk beside the tables that are rewritten: the engine does not survive a disk that
-/// is really full.
+/// Bytes of disk that stay free besides the room for rewriting tables, because the engine fails if the disk
+/// is completely full. Raising it makes the index refuse new blobs earlier.
 const RESERVE_BYTES: u64 = 32 * 1024 * 1024;
 const REWRITE_RESERVE_MAX: u64 = 1024 * 1024 * 1024;
-/// Bytes of rows that a start may have read from the journal without writing them out.
+/// Bytes of rows that a start may recover from the journal without flushing them to a table.
 const RECOVERED_MAX: u64 = 1024 * 1024;
-/// Rows between two looks at the room on the disk.
+/// Commits between two checks of the free disk space.
 const LOOK_EVERY: u32 = 64;
 
-/// See the module.
+/// The engine. See the module.
 pub(crate) struct Engine {
     rows: Keyspace,
     database: Database,
@@ -44,10 +44,10 @@ pub(crate) struct Engine {
     filled: Mutex<Filled>,
 }
 
-/// How full the write buffer and the disk are.
+/// The fill of the write buffer, and the commits since the last check of the disk.
 struct Filled {
     unsealed_bytes: u64,
-    /// Commits until the disk is looked at again.
+    /// Commits until the next check of the disk.
     look_in: u32,
 }
 
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Opens the engine in the folder of the blobs, making it with `birth` rows if need be.
+    /// Opens the engine in the folder of the blobs. If it is new, creates it with the rows `birth`.
     pub(crate) fn open(blobs: &Path, mode: SyncMode, birth: &Changes) -> Result<Self, BlobError> {
         let path = blobs.join(FOLDER);
         let io = |source| OpenError::Io { folder: blobs.to_owned(), source };
@@ -77,7 +77,7 @@ impl Engine {
         let engine =
             Self { rows, database, path, mode, memtable_bytes, filled: Mutex::new(filled) };
         if recovered >= RECOVERED_MAX {
-            // What was read from the journal need not be read again by the next start.
+            // After this, the next start need not read these rows from the journal again.
             guarded(|| engine.rows.rotate_memtable().map_err(translate).map(drop))
                 .map_err(|error| engine.failed(error))?;
             engine.filled.lock().unsealed_bytes = 0;
@@ -94,7 +94,7 @@ impl Engine {
             .map_err(|error| self.failed(error))
     }
 
-    /// The rows in `from..=to` in their order, read as they are asked for.
+    /// The rows in `from..=to` in order. They are read while the iterator advances.
     pub(crate) fn range<'a>(
         &'a self,
         from: &[u8],
@@ -103,7 +103,7 @@ impl Engine {
         let rows: RowIter<'a> = match guarded(|| Ok(self.rows.range(from..=to))) {
             Err(error) => Box::new(std::iter::once(Err(error))),
             Ok(mut rows) => {
-                // After an error the iterator's state is unknown: end there.
+                // After an error the state of the engine's iterator is unknown, so this iterator ends.
                 let mut failed = false;
                 Box::new(std::iter::from_fn(move || {
                     if failed {
@@ -131,8 +131,8 @@ impl Engine {
         last.map_err(|error| self.failed(error))
     }
 
-    /// Applies all changes or none. They outlive the process, and a loss of power after a
-    /// [`Engine::sync`]. What `grows` is refused while the disk is nearly full.
+    /// Applies all changes or none. The changes survive the end of the process, and a loss of power after a
+    /// [`Engine::sync`]. A commit that `grows` the index is refused while the disk is nearly full.
     pub(crate) fn commit(&self, changes: Changes, grows: bool) -> Result<(), BlobError> {
         let mut filled = self.filled.lock();
         if filled.look_in == 0 && grows {
@@ -170,25 +170,26 @@ impl Engine {
             .map_err(|error| self.failed(error))
     }
 
-    /// Bytes of its cache and write buffers.
+    /// Bytes of the cache and the write buffers.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.database.cache_size() + self.database.write_buffer_size()
     }
 
-    /// Bytes of disk that its files take. Looks at every file.
+    /// Bytes of disk that its files take. Reads the metadata of every file.
     pub(crate) fn disk_bytes(&self) -> u64 {
         engine_files::bytes(&self.path)
     }
 
     fn check_room(&self) -> Result<(), BlobError> {
-        // A file system that cannot say is taken to have room: its errors will tell.
+        // If the file system cannot report its free space, it is taken to have room; a full disk then shows
+        // as an error of a write.
         let free = fs4::available_space(&self.path).unwrap_or(u64::MAX);
         let rewriting = (self.rows.disk_space() / 4).min(REWRITE_RESERVE_MAX);
         let needed = RESERVE_BYTES.saturating_add(rewriting);
         if free < needed { Err(BlobError::NoSpace { needed, free }) } else { Ok(()) }
     }
 
-    /// Waits until few enough write buffers and tables are unfinished, as the records' backend does.
+    /// Waits until few write buffers and tables are unfinished, as the backend of the records does.
     fn wait_for_workers(&self) -> Result<(), BackendError> {
         let mut polls = 0;
         loop {
@@ -197,7 +198,7 @@ impl Engine {
             if !flushing && (!compacting || polls >= COMPACTION_POLLS_MAX) {
                 return Ok(());
             }
-            // Fails if a worker died.
+            // Fails if a worker thread of the engine died.
             self.database.persist(PersistMode::Buffer).map_err(translate)?;
             std::thread::sleep(POLL);
             polls += 1;

@@ -1,7 +1,7 @@
-//! Moving over what was noted in a file beside each blob before there was an index.
+//! Moves the metadata files that versions before the index stored beside each blob into the index.
 //!
-//! **Invariant:** a file goes only after the index has its contents on the disk, so a crash at any
-//! moment repeats a part of it and loses nothing.
+//! **Invariant:** a file is removed only after the index has its contents on the disk. A crash at any moment
+//! repeats a part of the work and loses nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -18,14 +18,15 @@ use crate::blobs::meta::{META_BYTES_MAX, Meta, Phase};
 use crate::blobs::place::{PLACE_BYTES_MAX, Segments};
 use crate::blobs::{BlobError, files};
 
-/// Folders on their way in or out, as they were called beside the blobs.
+/// Name prefixes of folders that older versions were installing or removing.
 const ASIDE: [&str; 2] = [".new-", ".old-"];
-/// The note that it is not noted yet which folders the data that was moved over belongs to.
+/// The row that says that the owners of the moved data (the folders that they belong to) are not recorded
+/// yet.
 const WITHOUT_OWNERS: &str = "without owners";
-/// Blobs moved before the disk is waited for.
+/// Blobs that are moved between two syncs.
 const BATCH: usize = 512;
 
-/// Reads a note beside a blob; `None` if it is not there or damaged.
+/// Reads a metadata file beside a blob. `None` if it does not exist or is damaged.
 fn read_note(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, BlobError> {
     match files::read_sealed(path, bytes_max) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -34,7 +35,7 @@ fn read_note(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, BlobError> 
 }
 
 impl Index {
-    /// Moves the notes of all blobs into the index unless that is done.
+    /// Moves the metadata of all blobs into the index, unless that was done before.
     pub(super) fn move_over(&self, blobs: &Path) -> Result<(), BlobError> {
         let done = rows::note_row("moved");
         if self.engine.get(&done)?.is_some() {
@@ -57,7 +58,7 @@ impl Index {
                         self.damaged.fetch_add(1, Ordering::Relaxed);
                         set_aside(&path);
                     }
-                    // A full disk, for example: nothing is known about the blob, so it stays.
+                    // Another error, such as a full disk, says nothing about the blob, so the blob stays.
                     Err(error) => return Err(error),
                 }
             }
@@ -66,19 +67,20 @@ impl Index {
             }
         }
         self.forget_files(&mut moved)?;
-        // A second row, which goes when the owners are noted: they were not before there was an index.
+        // A second row, which is removed when the owners are recorded. Versions before the index did not
+        // record owners.
         let without_owners = any.then(|| (rows::note_row(WITHOUT_OWNERS), Some(Bytes::new())));
         let done = (done, Some(Bytes::new()));
         self.engine.commit(without_owners.into_iter().chain([done]).collect(), true)?;
         self.engine.sync()
     }
 
-    /// Whether it is not noted which folders the data belongs to that was moved over.
+    /// Whether the owners of moved data are not recorded yet.
     pub(crate) fn lacks_owners(&self) -> Result<bool, BlobError> {
         Ok(self.engine.get(&rows::note_row(WITHOUT_OWNERS))?.is_some())
     }
 
-    /// Notes that it is noted.
+    /// Records that the owners of moved data are recorded.
     pub(crate) fn has_owners(&self) -> Result<(), BlobError> {
         self.engine.commit(Changes::from([(rows::note_row(WITHOUT_OWNERS), None)]), true)?;
         self.engine.sync()
@@ -113,7 +115,7 @@ impl Index {
         self.put(None, Noted { meta, used_ms, number: 0 }, with).map(drop)
     }
 
-    /// Removes the files whose contents the index has now.
+    /// Removes the metadata files whose contents the index has.
     fn forget_files(&self, moved: &mut Vec<PathBuf>) -> Result<(), BlobError> {
         self.engine.sync()?;
         for folder in moved.drain(..) {
@@ -124,7 +126,7 @@ impl Index {
                 let path = folder.join(PLACE);
                 files::remove_if_there(&path).map_err(BlobError::at(&path))?;
             }
-            // Goes only if nothing else is in it.
+            // Succeeds only if the folder is empty.
             let _ = std::fs::remove_dir(&folder);
         }
         Ok(())

@@ -1,19 +1,20 @@
-//! What the rows of the index look like, and what is counted.
+//! The rows of the index, and the counters.
 //!
-//! The first byte says what a row is; numbers are big endian.
+//! The first byte is the kind of a row. Numbers are big-endian.
 //!
 //! | row | value |
 //! |---|---|
-//! | `d` used id | nothing: the damaged blobs in the store's folder without a request to keep them |
-//! | `e` id | what is noted about a blob |
-//! | `f` used id | nothing: the blobs that are partly here |
-//! | `i` id | nothing: the folder of this blob is on its way in or out |
+//! | `d` used id | empty: the damaged blobs whose bytes are in the store's folder and that are not pinned or
+//! shared |
+//! | `e` id | the metadata of a blob |
+//! | `f` used id | empty: the partial blobs |
+//! | `i` id | empty: the folder of this blob is being installed or removed |
 //! | `m` name | `format`, `moved`, `counts`, `cursor` |
-//! | `n` number | id: what is offered under a name, in the order in which it was shared |
-//! | `o` id id | nothing: the first blob is the data of the folder that the second one lists |
-//! | `p` id place | the segments of one place of a blob (place 0: where it lies) |
-//! | `u` used id | nothing: the cached blobs, least recently used first |
-//! | `w` word 0 number | nothing: a word of the name of what is offered |
+//! | `n` number | id: the blobs offered under a name, in the order in which they were shared |
+//! | `o` id id | empty: the first blob is the data of the folder whose manifest is the second |
+//! | `p` id place | the segments of one place of a blob (place 0: the one that is read) |
+//! | `u` used id | empty: the cached blobs, least recently used first |
+//! | `w` word 0 number | empty: a word of the name of an offered blob |
 
 use bytes::Bytes;
 use potluck_base::BlobId;
@@ -31,16 +32,16 @@ const PLACE: u8 = b'p';
 pub(crate) const USED: u8 = b'u';
 const WORD: u8 = b'w';
 
-/// The version of what is noted about a blob.
+/// The version of the metadata of a blob.
 const ENTRY_VERSION: u8 = 1;
 
-/// What is noted about a blob.
+/// The metadata of a blob, as the index has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Noted {
     pub(crate) meta: Meta,
-    /// When it was last used, in milliseconds since 1970.
+    /// The time of the last use, in milliseconds since 1970.
     pub(crate) used_ms: u64,
-    /// Its place among what is offered under a name; 0: it never was.
+    /// Its number among the blobs offered under a name, in the order of sharing; 0 if it was never offered.
     pub(crate) number: u64,
 }
 
@@ -62,17 +63,17 @@ impl Noted {
         Some(Self { meta, used_ms, number })
     }
 
-    /// Whether others find it by its name. What has no name is the data of a folder.
+    /// Whether other nodes find it by its name. A blob without a name is the data of a folder.
     pub(crate) fn is_offered(&self) -> bool {
         self.is_given() && !self.meta.shown_name().is_empty()
     }
 
-    /// Whether others may have it.
+    /// Whether other nodes may fetch it.
     pub(crate) fn is_given(&self) -> bool {
         self.meta.shared && self.meta.phase == Phase::Complete
     }
 
-    /// Why it stays, as far as that is noted.
+    /// The class of the blob, as far as the metadata determine it.
     pub(crate) fn class(&self) -> Class {
         if self.meta.pinned {
             Class::Pinned
@@ -89,7 +90,7 @@ impl Noted {
         }
     }
 
-    /// The rows of the indexes by use that it is in.
+    /// The rows of the indexes by use that have this blob.
     pub(crate) fn used_rows(&self) -> Vec<Vec<u8>> {
         let row = |tag| used_row(tag, self.used_ms, &self.meta.id);
         let mut rows = Vec::new();
@@ -104,7 +105,7 @@ impl Noted {
         rows
     }
 
-    /// The rows of its words.
+    /// The rows of the words in its name.
     pub(crate) fn word_rows(&self) -> Vec<Vec<u8>> {
         if !self.is_offered() {
             return Vec::new();
@@ -114,7 +115,7 @@ impl Noted {
     }
 }
 
-/// Why a blob stays or goes, as far as that is noted.
+/// Why a blob is kept or may be removed, as far as the metadata determine it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     Pinned,
@@ -127,20 +128,20 @@ pub(crate) enum Class {
 
 const CLASSES: usize = 6;
 
-/// What is counted, in the same batch as what it counts.
+/// The counters. They change in the same batch as the rows that they count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Counts {
     /// Blobs and their bytes, by [`Class`].
     classes: [[u64; 2]; CLASSES],
-    /// Blobs that others may have.
+    /// Blobs that other nodes may fetch.
     pub(crate) given: u64,
-    /// Of these, what has a name.
+    /// Blobs that other nodes may fetch and that have a name.
     pub(crate) offered: u64,
-    /// Blobs with a name: what is listed.
+    /// Blobs with a name. These are listed.
     pub(crate) listed: u64,
     /// Bytes of whole files and of the data of whole folders.
     pub(crate) whole_bytes: u64,
-    /// The number that was given last.
+    /// The last number that was assigned.
     pub(crate) last_number: u64,
 }
 
@@ -156,7 +157,7 @@ impl Counts {
         (blobs, bytes)
     }
 
-    /// Counts a blob that came, or one less if it `goes`.
+    /// Counts a blob that was added, or removed if it `goes`.
     pub(crate) fn count(&mut self, noted: &Noted, goes: bool) {
         let change = |counter: &mut u64, by: u64| {
             *counter = if goes { counter.saturating_sub(by) } else { counter.saturating_add(by) };
@@ -207,12 +208,12 @@ pub(crate) fn note_row(name: &str) -> Vec<u8> {
     row(NOTE, &[name.as_bytes()])
 }
 
-/// The row of a blob in the space of this tag: `e` or `i`.
+/// The row of a blob under this tag, `e` or `i`.
 pub(crate) fn id_row(tag: u8, id: &BlobId) -> Vec<u8> {
     row(tag, &[id.as_bytes()])
 }
 
-/// The row that names the list of files of which a blob is the data; the first such row and the last.
+/// The row for the data of a folder and the manifest of that folder.
 pub(crate) fn owner_row(data: &BlobId, list: &BlobId) -> Vec<u8> {
     row(OWNER, &[data.as_bytes(), list.as_bytes()])
 }
@@ -225,12 +226,12 @@ pub(crate) fn number_row(number: u64) -> Vec<u8> {
     row(NUMBER, &[&number.to_be_bytes()])
 }
 
-/// The row of a blob in an index by use: `d`, `f` or `u`.
+/// The row of a blob in an index by use, with tag `d`, `f` or `u`.
 pub(crate) fn used_row(tag: u8, used_ms: u64, id: &BlobId) -> Vec<u8> {
     row(tag, &[&used_ms.to_be_bytes(), id.as_bytes()])
 }
 
-/// The time and the blob of a row of an index by use.
+/// The time and the blob in a row of an index by use.
 pub(crate) fn of_used_row(row: &[u8]) -> Option<(u64, BlobId)> {
     let (used, id) = row.get(1..)?.split_first_chunk()?;
     Some((u64::from_be_bytes(*used), id_of(id)?))
@@ -240,8 +241,8 @@ fn word_row(word: &str, number: u64) -> Vec<u8> {
     row(WORD, &[word.as_bytes(), &[0], &number.to_be_bytes()])
 }
 
-/// The rows of all words that a word of a search fits, from the first to the last. No word has a byte
-/// of zero, so a word's rows come before those of longer ones.
+/// The first and the last row of the words that match a search word. No word has a zero byte, so the rows of
+/// a word come before those of longer words.
 pub(crate) fn word_rows(sought: &str) -> (Vec<u8>, Vec<u8>) {
     let from = row(WORD, &[sought.as_bytes(), &[0]]);
     let to = if potluck_base::words::is_prefix(sought) {
@@ -252,12 +253,12 @@ pub(crate) fn word_rows(sought: &str) -> (Vec<u8>, Vec<u8>) {
     (from, to)
 }
 
-/// The number in a row of a word.
+/// The number in the row of a word.
 pub(crate) fn number_of_word_row(row: &[u8]) -> Option<u64> {
     row.last_chunk().map(|number| u64::from_be_bytes(*number))
 }
 
-/// A blob's name in the network.
+/// The id of a blob.
 pub(crate) fn id_of(bytes: &[u8]) -> Option<BlobId> {
     bytes.try_into().ok().map(BlobId::from_bytes)
 }

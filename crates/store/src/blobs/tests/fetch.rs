@@ -1,4 +1,4 @@
-//! Blobs that go from one store to another.
+//! Transfers of blobs from one store to another.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -16,7 +16,7 @@ fn blobs_of_all_sizes_arrive_granule_by_granule() {
         let to = store.begin(from.id(), size as u64, Place::Inside, "dish").unwrap();
         assert_eq!(to.division(), from.division());
         assert!(to.have().is_empty() && !to.is_complete());
-        // Backwards, so that files grow from behind.
+        // Backwards, so that files are written from the end.
         hand_over(&from, &to, (0..to.division().count()).rev());
         assert!(to.have().is_full() && !to.is_complete());
         assert!(!to.write(0, b"not looked at").unwrap(), "it is there already");
@@ -79,7 +79,7 @@ fn a_corrupt_granule_writes_nothing_at_all() {
     let outboard = std::fs::read(blob_folder(there.path(), from.id()).join("outboard")).unwrap();
     assert!(outboard.iter().all(|byte| *byte == 0));
     assert!(to.write(1, &right).unwrap());
-    // As long as it will be from the beginning on, so that zeros need not be written.
+    // The file has its final length from the start, so zeros need not be written.
     assert_eq!(path.metadata().unwrap().len(), 200_000);
 }
 
@@ -198,7 +198,7 @@ fn a_blob_of_another_size_than_was_said_does_not_get_in() {
     let to = store.begin(from.id(), 99_999, Place::Inside, "").unwrap();
     for granule in 0..2 {
         let result = to.write(granule, &encoded(&from, granule));
-        // The first group is right; the end is not, whatever its length.
+        // The first group is the same in both blobs; the end is not, whatever the claimed length is.
         assert_eq!(result.is_ok(), granule == 0, "{result:?}");
     }
     assert!(!to.have().is_full());

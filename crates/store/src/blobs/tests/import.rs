@@ -1,4 +1,4 @@
-//! Files that become blobs.
+//! Imports of files as blobs.
 
 use std::sync::Mutex;
 
@@ -124,7 +124,7 @@ fn threads_that_add_the_same_bytes_all_get_them() {
     assert_eq!(store.list().len(), 1);
 }
 
-/// A pipe without a writer: opening it the usual way takes for ever.
+/// A pipe without a writer: a normal open of it blocks for ever.
 fn pipe(path: &Path) {
     let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
     assert!(made.success());

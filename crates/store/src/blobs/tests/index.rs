@@ -1,4 +1,4 @@
-//! The index on disk: what is noted, found, listed and counted, and what is not held in memory.
+//! The index on disk: metadata, search, lists and counters, and the bound on entries in memory.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ fn roomy(folder: &Path) -> BlobStore {
     BlobStore::open_with(folder, limits, crate::SyncMode::Buffered).unwrap()
 }
 
-/// Shares the file at `path`, which is written anew for it, by reference under a name.
+/// Writes a new file at `path` and shares it by reference under a name.
 fn share(store: &BlobStore, path: &Path, number: u64, name: &str) -> BlobId {
     std::fs::write(path, number.to_be_bytes()).unwrap();
     let files = [target(path, 8)];
@@ -30,7 +30,7 @@ fn names(store: &BlobStore, text: &str) -> Vec<String> {
     found.into_iter().map(|view| view.name).collect()
 }
 
-/// What the counters say, counted one by one.
+/// The counters, computed by a count of all blobs.
 fn recount(store: &BlobStore) -> BlobCounts {
     let mut counts = BlobCounts::default();
     for view in store.page(None, usize::MAX).unwrap() {
@@ -69,7 +69,7 @@ fn the_incident_memory_stays_flat_while_files_are_added() {
     let store = roomy(here.path());
     assert_eq!(store.entries_in_memory(), 0, "nothing is read at the start");
     assert_eq!(store.counts(), recount(&store));
-    // Page by page, each once.
+    // In pages, each blob once.
     let (mut listed, mut after) = (BTreeSet::new(), None);
     loop {
         let page = store.page(after.as_ref(), 1_000).unwrap();
@@ -164,7 +164,7 @@ fn counters_follow_every_change_and_a_restart() {
     assert!(known.len() > 40);
 }
 
-/// Writes a blob as it lay before there was an index.
+/// Writes a blob in the layout of versions before the index.
 fn lay(blobs: &Path, meta: &Meta, segments: Option<&Segments>, data: Option<&[u8]>) {
     let folder = blobs.join(meta.id.to_string());
     std::fs::create_dir_all(&folder).unwrap();
@@ -215,7 +215,7 @@ fn what_was_noted_beside_each_blob_is_moved_over_once_and_damaged_notes_are_set_
         );
         assert_eq!(content(&store.get(&outside.id).unwrap().unwrap()), b"outside");
         assert_eq!(store.counts(), recount(&store));
-        // Which data belongs to which folder is looked up once.
+        // The owners of data are looked up once.
         let asked = std::cell::Cell::new(0);
         let note = |_: &BlobStore, view: &BlobView| {
             asked.set(asked.get() + 1);
@@ -236,7 +236,7 @@ fn an_error_of_the_disk_while_notes_are_moved_over_sets_nothing_aside() {
     let blobs = here.path().join("blobs");
     let meta = new_meta(BlobId::of(b"kept"), 4, "kept.txt");
     lay(&blobs, &meta, None, Some(b"kept"));
-    // A folder in place of the journal that goes cannot be removed as a file.
+    // A folder at the path of the journal cannot be removed as a file.
     let folder = blobs.join(meta.id.to_string());
     std::fs::create_dir_all(folder.join("have/in the way")).unwrap();
     let limits = BlobLimits { cache_bytes: 1 << 40, blobs_max: 100 };
@@ -264,7 +264,7 @@ fn a_folder_without_a_note_and_a_note_of_what_never_came_are_put_right_at_the_st
     let store = open(here.path());
     assert!(!folder.exists() && !here.path().join("blobs/aside/9").exists());
     assert_eq!(content(&store.get(&kept).unwrap().unwrap()), b"kept");
-    // One that was not even intended, as a loss of power may leave it, disturbs nothing.
+    // A folder without an intent, as a loss of power may leave it, does no harm.
     std::fs::create_dir(&folder).unwrap();
     assert_eq!(store.add_bytes(b"on its way", "", Keep::Cached).unwrap(), id);
     assert_eq!(content(&store.get(&id).unwrap().unwrap()), b"on its way");

@@ -1,4 +1,4 @@
-//! Journals by themselves.
+//! Tests of the journal.
 
 use potluck_base::{BlobId, GranuleSet};
 

@@ -1,4 +1,4 @@
-//! Several places of one blob, files that changed among others, and what files bring with their bytes.
+//! Blobs with several places, blobs of several files of which some changed, and metadata of files.
 
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
@@ -30,12 +30,12 @@ fn when_one_file_goes_another_of_the_same_bytes_is_read() {
     assert_eq!(store.places(&id).len(), 3);
     let blob = store.get(&id).unwrap().unwrap();
     assert!(content(&blob) == expected);
-    // While it is held, and in the middle of a read.
+    // While a caller holds the blob, and during a read.
     std::fs::remove_file(&paths[0]).unwrap();
     assert!(content(&blob) == expected && blob.check_files().is_ok());
     drop(blob);
     drop(store);
-    // After a restart, and one that changed is passed over.
+    // After a restart. A place with a changed file is passed over.
     let store = open(&root);
     std::fs::write(&paths[1], bytes(200_000, 2)).unwrap();
     let blob = store.get(&id).unwrap().unwrap();
@@ -58,12 +58,12 @@ fn readers_that_find_one_file_gone_at_once_take_one_place_between_them() {
     let (store, paths, id) = share_three(&root, &expected);
     let blob = store.get(&id).unwrap().unwrap();
     std::fs::remove_file(&paths[0]).unwrap();
-    // Both looked at the files of the first place before either drew its conclusion.
+    // Both readers check the files of the first place before either of them reports the change.
     let seen = blob.places_taken();
     assert!(blob.next_place(Some(seen)) && blob.next_place(Some(seen)));
     assert_eq!(store.places(&id).len(), 2);
     assert!(content(&blob) == expected);
-    // The last place is not taken for changed by one that looked at a place before it.
+    // A reader that checked the place before does not mark the last place as changed.
     assert!(blob.next_place(Some(blob.places_taken())));
     assert!(blob.next_place(Some(seen)) && blob.check_files().is_ok());
     assert_eq!(store.places(&id)[0].path.as_deref(), Some(&*paths[2]));
@@ -113,7 +113,7 @@ fn a_file_has_its_name_although_its_bytes_are_also_those_of_a_folder() {
     let root = here.path().canonicalize().unwrap();
     std::fs::write(root.join("dish"), "soup").unwrap();
     let store = open(&root);
-    // The same file both times.
+    // The same file in both imports.
     let id = share(&store, &root.join("dish"), ImportHow::Reference, "").id;
     share(&store, &root.join("dish"), ImportHow::Reference, "dish");
     share(&store, &root.join("dish"), ImportHow::Reference, "");
@@ -145,10 +145,10 @@ fn a_changed_file_takes_only_its_own_granules_from_the_others() {
     std::fs::write(&sources[2].path, "another").unwrap();
     assert!(matches!(blob.encode(7, &mut Vec::new()), Err(ReadError::Changed)));
     drop(blob);
-    // What was found is known at the next opening.
+    // The changed file is known when the blob is opened again.
     let blob = store.get(&imported.id).unwrap().unwrap();
     assert!(blob.lost().is_some());
-    // A read of a granule finds it out; all of that file is lost, and no more.
+    // Reading a granule finds the change. All granules of that file are lost, and no others.
     let granule = blob.division().covering(&(400_000..400_001)).next().unwrap();
     let mut out = Vec::new();
     assert!(matches!(blob.encode(granule, &mut out), Err(ReadError::Changed)));
@@ -161,7 +161,7 @@ fn a_changed_file_takes_only_its_own_granules_from_the_others() {
     assert!(matches!(blob.read(500_000..500_001), Err(ReadError::Changed)));
     assert_eq!(blob.have().count() as usize, blob.division().count() as usize - lost.len());
     assert_eq!(store.view(&imported.id).unwrap().state, BlobState::Changed);
-    // A look at all files finds more.
+    // A check of all files finds the other changed file.
     std::fs::remove_file(&sources[3].path).unwrap();
     assert!(matches!(blob.check_files(), Err(ReadError::Changed)));
     assert!(blob.lost().unwrap().contains(blob.division().count() - 1));

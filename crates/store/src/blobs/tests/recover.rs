@@ -132,7 +132,7 @@ fn a_referenced_file_that_changes_is_noticed_for_good() {
     let blob = store.get(&imported.id).unwrap().unwrap();
     let mut out = encoded(&blob, 2);
     let before = out.clone();
-    // The file is open, and was looked at less than a second ago: the hash tells.
+    // The file is open and was checked less than a second ago, so only the hash shows the change.
     flip(&sources[1].path, 2 * 65536);
     assert!(matches!(blob.encode(2, &mut out), Err(ReadError::Changed)));
     assert!(out == before, "no byte of it came out");
@@ -144,7 +144,7 @@ fn a_referenced_file_that_changes_is_noticed_for_good() {
     let blob = store.get(&imported.id).unwrap().unwrap();
     assert!(matches!(blob.encode(0, &mut out), Err(ReadError::Changed)));
     drop(blob);
-    // As it was again, and imported again.
+    // The original bytes again, and imported again.
     flip(&sources[1].path, 2 * 65536);
     let again = store.import(&sources, ImportHow::Reference, "", Keep::Cached, &go_on).unwrap();
     assert_eq!(again, imported);

@@ -1,10 +1,10 @@
-//! Trees without data, and bytes that are guessed.
+//! Hash trees without data, and guessed bytes.
 
 use std::ops::Range;
 
 use super::*;
 
-/// Guesses that segment `n` is what is in the `n`th of these.
+/// Guesses that segment `n` holds the bytes of the `n`th of these.
 struct Old<'a>(Vec<Vec<&'a [u8]>>);
 
 impl Guess for Old<'_> {
@@ -26,7 +26,7 @@ fn everything(_: &Range<u64>) -> bool {
     true
 }
 
-/// Takes in the tree of `from` in pages of at most `page` nodes; the granules that were reused.
+/// Fetches the tree of `from` in pages of at most `page` nodes, and returns the granules that were reused.
 fn reuse(
     from: &Blob,
     to: &Arc<Blob>,
@@ -64,7 +64,7 @@ fn a_blob_that_is_here_already_needs_its_tree_and_nothing_else() {
             assert_eq!(reused, (0..to.division().count()).collect::<Vec<_>>(), "{size} {page}");
             to.finish().unwrap();
             assert!(super::content(&to) == content);
-            // What was taken in is handed on.
+            // Reused granules can be read and encoded.
             for granule in 0..to.division().count() {
                 assert!(encoded(&to, granule) == encoded(&from, granule));
             }
@@ -138,7 +138,7 @@ fn a_false_node_is_refused_and_nothing_of_it_is_kept() {
             std::fs::read(blob_folder(there.path(), from.id()).join("outboard")).unwrap();
         assert_eq!(outboard[..at / 64 * 64], right[..at / 64 * 64], "what was right is kept");
         assert!(outboard[at / 64 * 64..at / 64 * 64 + 64].iter().all(|byte| *byte == 0));
-        // A page that is right goes on where the false one ended.
+        // The right page continues where the false one ended.
         assert_eq!(outline.next(&everything), Some(at as u32 / 64..15));
         outline.take(at as u32 / 64, &right[at / 64 * 64..], &everything).unwrap();
         assert_eq!(outline.next(&everything), None);
@@ -180,7 +180,7 @@ fn reused_bytes_survive_a_restart_and_are_written_where_the_files_are() {
     assert_eq!(reused, [0, 1, 2, 3, 4]);
     drop(to);
     drop(store);
-    // Not committed: hashed again.
+    // Reused granules that were not committed are hashed again.
     let store = open(there.path());
     let to = store.begin(from.id(), 300_000, place(), "dish").unwrap();
     assert!(to.have().is_full());
@@ -215,7 +215,7 @@ fn what_a_fetch_put_somewhere_is_told_from_what_somebody_changed() {
     assert!(untouched("deep/dish"));
     assert!(!untouched("soup") && !untouched("salad") && !untouched("mine"));
     assert_eq!(put.files().count(), 3, "what is not there was not put there");
-    // Other places know nothing of it, but are found beside it.
+    // Nothing is remembered for other places, but they are found as neighbours in the folder.
     let beside = folder.path().join("to/kitchen-2");
     assert_eq!(store.remembered(&beside).files().count(), 0);
     assert_eq!(store.remembered_beside(&beside, 4), std::slice::from_ref(&there));

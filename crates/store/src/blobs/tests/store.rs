@@ -1,4 +1,4 @@
-//! What blobs there are, what stays and what goes.
+//! Lists of blobs, and which blobs are kept and removed.
 
 use potluck_base::BlobId;
 
@@ -132,7 +132,7 @@ fn files_of_others_are_neither_written_nor_removed() {
     assert!(std::fs::read(&sources[0].path).unwrap() == expected);
     assert!(matches!(store.remove(&id), Err(BlobError::Unknown)));
 
-    // A link in the place of a file to come is not followed.
+    // A link at the path of a file that will be written is not followed.
     let out = here.path().join("out");
     let place = Place::Segments(vec![target(&out, 70_000)]);
     let to = store.begin(id, 70_000, place, "").unwrap();

@@ -1,4 +1,4 @@
-//! Trees and encodings: the format, and ours against those that `bao-tree` makes of bytes in memory.
+//! Trees and encodings: their format, and a comparison with those that `bao-tree` makes from bytes in memory.
 
 use bao_tree::BlockSize;
 use bao_tree::io::outboard::PreOrderMemOutboard;
@@ -11,8 +11,8 @@ use super::*;
 
 const BLOCKS: BlockSize = BlockSize::from_chunk_log(6);
 
-/// Sizes, and the first half of the hash of nodes and all encodings of such a blob, as the first version
-/// of this code wrote them without `bao-tree`. Other values mean another format.
+/// Sizes, and the first half of a hash over the nodes and all encodings of a blob of that size, as the first
+/// version of this code wrote them without `bao-tree`. Another value means that the format changed.
 const FORMAT: [(usize, &str); 13] = [
     (0, "af1349b9f5f9a1a6a0404dea36dcc949"),
     (1, "9bdb8e8631e0f596221a8e5e8b1be6a3"),
@@ -46,7 +46,8 @@ fn nodes_on_disk_and_encodings_on_the_wire_are_what_they_always_were() {
     }
 }
 
-/// Compares the nodes that an import made, the encoding of some bytes, and what comes out of it.
+/// Compares the nodes that an import wrote, the encoding of a range, and the bytes decoded from it, with
+/// those of `bao-tree`.
 fn check(content: &[u8], wanted: std::ops::Range<u64>) {
     let folder = tempfile::tempdir().unwrap();
     let (_store, blob) = seeded(folder.path(), content);
@@ -108,7 +109,7 @@ fn any_flipped_byte_or_other_length_is_refused() {
     assert!(!right(&[]));
 }
 
-/// The number of the node below which a span begins, found by going down from the root.
+/// The number of the node below which a span begins, found by descending from the root.
 fn walk_down(size: u64, begin: u64, span_bytes: u64) -> u64 {
     let (mut start, mut bytes, mut index) = (0, size, 0);
     while bytes > span_bytes {

@@ -1,4 +1,4 @@
-//! Folders as lists of files.
+//! Lists of the files below a folder.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
