@@ -1,15 +1,15 @@
-//! What an announcement may carry, checked before it is passed on.
+//! Checks announcements before they are passed on.
 //!
-//! An announcement goes to every node of the network, so what one node checks in vain all nodes do. A node
-//! therefore passes on only what it has checked whole: few items, each with a signature that holds. What it
-//! does not know (whether a certificate has expired, or which record is newer) is no reason to hold one
-//! back, since its clock or its list may be the wrong one.
+//! An announcement goes to every node of the network, so every node pays for a bad one. A node therefore
+//! passes an announcement on only after it has checked all of it: few items, each with a valid signature.
+//! Doubts that depend on its own state (whether a certificate has expired, or which record is newer) do not
+//! stop an announcement, because its clock or its list may be wrong.
 
 use potluck_base::{NetworkId, PublicKey};
 use potluck_wire::{Announcement, Certificate, MemberRecord, NetworkSettings, Revocation};
 
-/// Records, revocations and settings in one announcement: nodes put as many in as fit in a datagram, at most
-/// six. Raising it lets one message cost every node more.
+/// Most records, revocations and settings in one announcement. Nodes put as many into one as fit in a
+/// datagram, at most six. Raising it lets one message cost every node more.
 const SIGNED_ITEMS_MAX: usize = 8;
 
 /// The result of a check.
@@ -25,7 +25,7 @@ pub struct Checked {
 #[derive(Debug, Clone, Copy)]
 pub struct AnnouncementCheck {
     network: NetworkId,
-    /// In an `invite` network.
+    /// The authority of an `invite` network.
     authority: Option<PublicKey>,
     /// Whether records are signed; false only in large simulations.
     verify: bool,
@@ -60,7 +60,7 @@ impl AnnouncementCheck {
         let items = records.len() + revocations.len() + usize::from(settings.is_some());
         let mut count = || *signatures += 1;
         let Some(authority) = &self.authority else {
-            // No authority could have signed these.
+            // No authority can have signed these items.
             return items <= SIGNED_ITEMS_MAX
                 && revocations.is_empty()
                 && settings.is_none()

@@ -141,9 +141,8 @@ impl Topics {
         own.map(|topic| topic.broadcast.name().clone()).collect()
     }
 
-    /// Tells that a reader of `topic` already has the message `after`, so the next message of its
-    /// publisher is the one that follows. The caller says so when this node does not know it by
-    /// itself.
+    /// Records that a reader of `topic` already has the message `after`, so the next message of its publisher
+    /// is the one that follows. The caller reports it if this node does not know it.
     pub fn expect_after(&mut self, topic: &TopicName, after: MessageId) {
         self.with(&topic.id(), |topic, shared| topic.expect_after(shared, &after));
     }

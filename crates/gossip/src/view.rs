@@ -1,4 +1,4 @@
-//! Members as applications and people see them.
+//! The members in the form that applications and users see.
 
 use potluck_base::{BlobId, Peer, PublicKey};
 use potluck_wire::Software;

@@ -1,5 +1,4 @@
-//! Anti-entropy: comparing member lists by digests finds what the broadcast missed, for whatever
-//! reason.
+//! Anti-entropy: compares member lists by digests, to find records that a node did not get by the broadcast.
 //!
 //! The list is divided into 64 buckets by the first bits of the keys. A comparison sends eight
 //! bytes for each bucket and gets the short ids in those that differ. Newcomers page through a

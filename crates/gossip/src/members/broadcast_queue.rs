@@ -1,4 +1,4 @@
-//! The broadcast queue: what is announced to all members, a few items in each announcement.
+//! The broadcast queue: items for all members, collected into announcements.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -27,7 +27,7 @@ const REQUESTED_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct BroadcastQueue {
     records: VecDeque<(PublicKey, Bytes)>,
-    /// News to be announced unless another member announces it first.
+    /// Records to be announced unless another member announces them first.
     delayed: BTreeMap<(Instant, PublicKey), Bytes>,
     suspects: VecDeque<SuspectMessage>,
     revocations: VecDeque<Bytes>,
@@ -64,7 +64,7 @@ impl BroadcastQueue {
             && self.settings.is_none()
     }
 
-    /// Queues news to be announced at `at`, unless another member announces it before.
+    /// Queues a record to be announced at `at`, unless another member announces it before.
     pub(super) fn add_delayed(&mut self, at: Instant, key: PublicKey, record: Bytes) {
         self.on_announced_elsewhere(&key);
         if self.delayed.len() < RECORDS_MAX {
@@ -77,7 +77,7 @@ impl BroadcastQueue {
         self.delayed.retain(|(_, other), _| other != key);
     }
 
-    /// Queues the delayed news that is due.
+    /// Queues the delayed records that are due.
     pub(super) fn release_delayed(&mut self, now: Instant) {
         while let Some(first) = self.delayed.first_entry() {
             let (at, key) = *first.key();
@@ -124,7 +124,7 @@ impl BroadcastQueue {
         self.flush_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// An announcement goes out now, whenever it was due.
+    /// An announcement is sent now, even if its timer is not due.
     pub(super) const fn begin_flush(&mut self) {
         self.flush_at = None;
     }

@@ -43,7 +43,7 @@ impl Members {
         }
     }
 
-    /// Starts to page if that is wanted: a newcomer cannot wait for its turn.
+    /// Starts to read pages if requested: a new member cannot wait for its turn.
     pub(super) fn begin_paging(&mut self) {
         if self.anti_entropy.busy || self.mode == Mode::Open {
             return;

@@ -130,8 +130,8 @@ impl Members {
         contacts
     }
 
-    /// Drops members that this node no longer watches, which would be listed as alive for ever. A
-    /// fleet watches all members.
+    /// Drops members that this node no longer watches; otherwise they would stay listed as alive for ever. In
+    /// a fleet all members are watched.
     pub(super) fn forget_unwatched(&mut self, now: Instant) {
         if self.mode == Mode::Fleet {
             return;

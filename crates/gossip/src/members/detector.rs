@@ -1,4 +1,4 @@
-//! The state of the failure detector: its schedule of probes, and how this node itself fares.
+//! The state of the failure detector: its schedule of probes, and the health of this node itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,7 +61,7 @@ pub(super) struct Detector {
     priority_spent: usize,
     /// Rechecks and ends of suspicions.
     suspicions: BTreeSet<(Instant, PublicKey)>,
-    /// How well this node itself probes.
+    /// The health of this node, from the results of its probes.
     pub(super) health: LocalHealth,
     /// Whether this node itself seems isolated.
     pub(super) isolation: Isolation,
@@ -115,7 +115,7 @@ impl Detector {
         self.probing.clear();
     }
 
-    /// A probe began. False if too many are under way.
+    /// Whether another probe may begin.
     pub(super) fn has_room(&self) -> bool {
         self.probing.len() < PROBING_MAX
     }
@@ -131,7 +131,7 @@ impl Detector {
         self.probing.get(key)
     }
 
-    /// The probe of this member failed: its reason.
+    /// The probe of this member failed. Returns the reason for the probe.
     pub(super) fn end_failed(&mut self, key: &PublicKey) -> Option<ProbeReason> {
         self.probing.remove(key).map(|probing| probing.reason)
     }

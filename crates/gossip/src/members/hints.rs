@@ -1,5 +1,4 @@
-//! What this node tells others in its acks in an open network: its partition, and some of the nodes
-//! that watch it.
+//! The contents of this node's acks in an open network: its partition, and some of the nodes that watch it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,7 +24,7 @@ pub(super) struct Hints {
 /// A node that probed this one.
 #[derive(Debug)]
 struct Prober {
-    /// With `salt` and its key in the map, how to reach it.
+    /// Its address. With `salt`, and with its key in the map, it makes up a contact.
     address: SocketAddr,
     salt: Option<Salt>,
     probed: Instant,
@@ -33,8 +32,8 @@ struct Prober {
     hinted: Option<Instant>,
 }
 
-/// The nodes that watch this one in an open network. It does not watch all of them: a close group
-/// need not be mutual, and only this node knows them all.
+/// The nodes that watch this one in an open network. This node does not watch all of them, because a close
+/// group need not be mutual, and no other node knows all of them.
 #[derive(Debug)]
 pub(super) struct Probers {
     known: LruMap<PublicKey, Prober>,

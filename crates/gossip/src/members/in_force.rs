@@ -1,8 +1,8 @@
 //! The settings of the network that are in force, and how they reach nodes that lack them.
 //!
-//! The authority's node announces them to all members over the broadcast tree. A node that was away gets
-//! them from each node that it becomes a neighbour of, and a neighbour whose record names older ones is
-//! told again. Every node names the sequence that it runs in its own record.
+//! The authority's node announces the settings to all members over the broadcast tree. A node that was away
+//! gets them from each new neighbour, and a node sends them again to neighbours whose record names older
+//! ones. Every node names the sequence of its settings in its own record.
 
 use std::time::Duration;
 
@@ -13,19 +13,21 @@ use potluck_wire::{MemberRecord, MemberRequest};
 use super::Members;
 use super::outbox::{AskOptions, Purpose};
 
-/// The records of all members change with the settings; each is announced after a random part of this
-/// time a member.
+/// When the settings change, the records of all members change. Each member announces its record after a
+/// random part of this time per member. Raising it makes fewer announcements at a time, and members show
+/// later that they have the settings.
 const TELL_DELAY_PER_MEMBER: Duration = Duration::from_millis(20);
-/// Shortest such time, so that a small fleet shares announcements.
+/// The shortest such time. It lets the members of a small fleet share announcements.
 const TELL_DELAY: Duration = Duration::from_millis(200);
-/// Neighbours told again at a time. Raising it costs traffic when many are behind.
+/// Neighbours to which the settings are sent again at a time. Raising it costs traffic if many neighbours
+/// have old settings.
 const TOLD_AGAIN: usize = 8;
 
 /// The newest settings that this node has.
 #[derive(Debug, Default)]
 pub(super) struct InForce {
     current: Option<(u64, Bytes)>,
-    /// When this node's record names them.
+    /// The time at which this node's record names them.
     tell_at: Option<Instant>,
 }
 
@@ -50,7 +52,7 @@ impl Members {
         }
     }
 
-    /// This node's record names the settings in force when its turn has come.
+    /// When its turn has come, renews this node's record, which names the settings in force.
     pub(super) fn tell_settings_due(&mut self, now: Instant) {
         if self.in_force.tell_at.take_if(|at| *at <= now).is_some() && !self.own.is_leaving() {
             self.renew_record(now);
@@ -86,8 +88,8 @@ impl Members {
         neighbours.into_iter().for_each(|contact| self.send_settings(contact));
     }
 
-    /// How many of the living members that this node knows, itself included, name settings of this
-    /// sequence or a later one, and how many there are.
+    /// The number of living members that name settings of this sequence or a later one, and the number of all
+    /// living members, as far as this node knows and including itself.
     #[must_use]
     pub fn running_settings(&self, sequence: u64) -> (usize, usize) {
         let here = self.table.iter().filter(|member| member.is_here());

@@ -1,4 +1,4 @@
-//! What goes out: requests with their purposes, answers and events.
+//! Requests with their purposes, answers and events that the machine emits.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! This node's own record: what it says, and its signature.
+//! This node's own record and its signature.
 
 use std::net::SocketAddr;
 
@@ -99,7 +99,7 @@ impl OwnRecord {
         self.sign();
     }
 
-    /// Another machine signed this version with this node's key: the next version is newer.
+    /// Another machine signed this version with this node's key. The next version of this node is newer.
     pub(super) fn outbid(&mut self, version: RecordVersion) {
         self.record.version = next_incarnation(version);
     }

@@ -5,11 +5,11 @@
 //! node that they are linked to, over however many hops, and marks change every hour. A DHT contact
 //! that keeps naming another partition is in another one, and links to it are made.
 //!
-//! A mark is a hash of a public key and the hour. An invented lower mark is accepted, which does no
-//! harm: all nodes that hear of it agree on it. A node that names an invented partition to others
-//! causes each of them one surplus link in [`BRIDGE_PAUSE`]; many such nodes cause [`BRIDGES`]. Nor
-//! can few liars hide another partition: the statements of one node do not displace those of
-//! others.
+//! A mark is a hash of a public key and the hour. A node may claim an invented lower mark. The claim does no
+//! harm in its own partition: all nodes that hear of it agree on it. A node that names an invented partition
+//! to others causes each of them one surplus link in [`BRIDGE_PAUSE`]; many such nodes cause [`BRIDGES`]. A
+//! few nodes with false claims cannot hide another partition, because the statements of one node do not
+//! displace those of others.
 
 use std::time::Duration;
 
@@ -23,10 +23,11 @@ const HOUR_MILLIS: u64 = 3_600_000;
 const SETTLED: Duration = Duration::from_secs(300);
 /// A sighting that is not repeated for this long is forgotten.
 const SIGHTING_LIFE: Duration = Duration::from_secs(600);
-/// Sightings remembered: more liars than this in a node's close group would be needed to fill it.
+/// Sightings remembered. Raising it requires more nodes with false claims in a node's close group to fill the
+/// list.
 const SIGHTINGS_MAX: usize = 8;
-/// Bridge links made to other partitions in [`BRIDGE_PAUSE`]. A higher value joins partitions
-/// faster and lets liars cause more links.
+/// Bridge links made to other partitions in [`BRIDGE_PAUSE`]. A higher value joins partitions faster and lets
+/// nodes with false claims cause more links.
 const BRIDGES: usize = 2;
 /// The time over which bridge links are counted; each node gets one at most.
 const BRIDGE_PAUSE: Duration = Duration::from_secs(600);

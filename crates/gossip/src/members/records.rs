@@ -1,9 +1,9 @@
 //! Records: this node's own record, those of others, and the broadcast queue.
 //!
-//! A record is news only if its version is newer than the known one. News from a single node is
-//! announced to all; what arrived over the broadcast tree all members have. An own record is
-//! renewed only when something changed or this node is suspected, so the lists of an idle network
-//! are equal and comparing them is cheap.
+//! A record is news only if its version is newer than the known one. A node announces news that it got from a
+//! single node; news that arrived over the broadcast tree is known to all members. An own record is renewed
+//! only when something changed or this node is suspected, so the lists of an idle network are equal and
+//! comparing them is cheap.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -55,8 +55,8 @@ impl Members {
         self.own.signed.clone()
     }
 
-    /// Takes in the records of other members, all of which have this node's record already: the
-    /// state after a join, for simulations that are not about joining.
+    /// Adds the records of other members, all of which have this node's record already. This is the state
+    /// after a join, for simulations that do not simulate joining.
     pub fn acquaint(&mut self, now: Instant, records: &[Bytes]) {
         for record in records {
             self.take_record(now, record, false);
@@ -121,9 +121,8 @@ impl Members {
         self.own.nearest(record)
     }
 
-    /// Sends this node's record: to all members of a fleet over the broadcast tree; in an open
-    /// network only to the nodes that watch it, or the network would carry little but joins and
-    /// leaves.
+    /// Announces this node's record: in a fleet to all members over the broadcast tree, in an open network
+    /// only to the nodes that watch it. Otherwise a large network would carry little except joins and leaves.
     pub(super) fn announce_own_record(&mut self, now: Instant) {
         if self.own.is_client() {
             return;

@@ -1,4 +1,4 @@
-//! Whom the network's authority admitted and expelled.
+//! The members that the network's authority admitted and those that it expelled.
 
 use std::collections::BTreeMap;
 
@@ -35,9 +35,9 @@ impl Revocations {
         self.known.values().map(|(_, bytes)| bytes.clone()).take(max).collect()
     }
 
-    /// Remembers a revocation. To make room it drops those that are over, since every certificate
-    /// they void has expired, and then the oldest one, which ends first. True if it dropped that
-    /// one.
+    /// Remembers a revocation. To make room, drops revocations that are no longer needed, because every
+    /// certificate that they void has expired, and then the oldest one, which will be unneeded first. Returns
+    /// true if it dropped that one.
     pub(super) fn add(
         &mut self,
         wall: Option<UnixMillis>,
@@ -58,7 +58,7 @@ impl Revocations {
         full
     }
 
-    /// Drops revocations that are over.
+    /// Drops revocations that are no longer needed.
     pub(super) fn prune(&mut self, wall: Option<UnixMillis>) {
         let Some(now) = wall else { return };
         self.known

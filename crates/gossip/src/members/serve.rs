@@ -25,7 +25,7 @@ fn price(request: &MemberRequest) -> u32 {
 }
 
 impl Members {
-    /// A request of another node.
+    /// Handles a request of another node.
     pub(super) fn on_asked(
         &mut self,
         now: Instant,
@@ -100,8 +100,8 @@ impl Members {
         }
     }
 
-    /// Another member could not reach these; the answer names those that this node could not reach
-    /// either.
+    /// Handles suspect messages of another member. The answer names the members that this node could not
+    /// reach either.
     fn on_suspects(
         &mut self,
         now: Instant,
@@ -127,8 +127,8 @@ impl Members {
         })
     }
 
-    /// Probes a member for another one. Only members known here, at the address known here: no node
-    /// can direct this one to an address of its choice.
+    /// Probes a member for another one. The member must be known to this node and is probed at the address
+    /// known to this node, so no node can direct the probe to another address.
     fn help(
         &mut self,
         serve: ServeId,

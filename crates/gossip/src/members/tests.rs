@@ -125,7 +125,7 @@ fn false_suspect_messages_of_many_liars_evict_no_member() {
 #[test]
 fn a_member_that_one_node_cannot_reach_is_proved_by_helpers() {
     let mut cluster = Cluster::of(20);
-    // Node 2 cannot reach node 5, nor is it heard from there.
+    // Node 2 cannot reach node 5, and node 5 cannot reach node 2.
     cluster.cuts = vec![(2, 5), (5, 2)];
     cluster.run(300 * SECOND);
     assert_eq!(cluster.count(Change::Died), 0);
@@ -440,7 +440,7 @@ fn open_cluster(neighbours: &[&[usize]]) -> Cluster {
 
 #[test]
 fn helpers_are_neighbours_of_the_subject() {
-    // The first watches the second and two that know nothing of it.
+    // The first node watches the second and two nodes that do not know the second.
     let mut cluster = open_cluster(&[&[1, 3, 4], &[0, 2], &[1], &[0], &[0]]);
     cluster.run(30 * SECOND);
     cluster.cuts = vec![(0, 1), (1, 0)];
@@ -452,7 +452,7 @@ fn helpers_are_neighbours_of_the_subject() {
 
 #[test]
 fn a_node_known_to_no_other_gets_confirmations_in_answer_to_its_suspect_messages() {
-    // The last watches all, and is known to no other node.
+    // The last node watches all others, and no other node knows it.
     let mut cluster =
         open_cluster(&[&[1, 2, 3], &[0, 2, 3], &[0, 1, 3], &[0, 1, 2], &[0, 1, 2, 3]]);
     cluster.run(30 * SECOND);

@@ -1,10 +1,9 @@
 //! Broadcast over the links of one topic: trees, repair, and delivery in order.
 //!
-//! The broadcast knows nothing of how links are made. It is told of each link that comes and goes
-//! (`NeighborUp` and `NeighborDown` in algorithm 3 of `PlumTree`), and when a neighbour falls silent,
-//! answers again or loses its trust. `plumtree` handles pushed messages (algorithms 1 and 4), `repair`
-//! announcements and grafts (algorithm 2), `links` the changes of links (algorithm 3) and which of
-//! them are eager; `send` sends.
+//! The broadcast does not make links. It is told of each link that was made or lost (`NeighborUp` and
+//! `NeighborDown` in algorithm 3 of `PlumTree`), and when a neighbour falls silent, answers again or loses
+//! its trust. `plumtree` handles pushed messages (algorithms 1 and 4), `repair` announcements and grafts
+//! (algorithm 2), `links` the changes of links (algorithm 3) and which of them are eager; `send` sends.
 
 mod eager_trees;
 mod flood;
@@ -53,9 +52,9 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 /// higher value publishes more in bursts and delays later messages.
 const HIGH_WATER: usize = 64;
 
-/// Announcements of one member, a second and at once. A member that takes many newcomers in passes their
-/// records on, and half of a network can crash at once. Raising it lets one member cost every node more; what
-/// is dropped beyond it is found by the comparison of lists.
+/// Announcements of one member, a second and at once. A member that admits many new members passes their
+/// records on, and half of a network can crash at once. Raising it lets one member cost every node more.
+/// Dropped announcements are found by the comparison of lists.
 const ANNOUNCEMENTS: Rate = Rate::new(50, 400);
 
 /// Neighbours asked at once for missing messages.
@@ -319,7 +318,7 @@ impl Broadcast {
     }
 }
 
-/// Memory of what is known of a neighbour, in bytes.
+/// Memory of the state of one neighbour, in bytes.
 #[cfg(test)]
 pub(super) const PEER_BYTES: usize = size_of::<Peer>();
 

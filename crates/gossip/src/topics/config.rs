@@ -17,7 +17,7 @@ pub struct ViewSizes {
     pub passive: usize,
 }
 
-/// What other nodes are allowed; the excess is dropped and counted.
+/// Limits for other nodes. Messages above them are dropped and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerLimits {
     /// Messages of one publisher in one topic.
@@ -34,7 +34,7 @@ pub struct QueueLimits {
     /// Bundles in flight to one neighbour. A higher value fills longer paths and lets a slow
     /// neighbour receive more at once.
     pub window: usize,
-    /// Bytes of messages in one bundle: what fits in a datagram. A longer message goes alone.
+    /// Bytes of messages in one bundle, chosen to fit in a datagram. A longer message is sent alone.
     pub bundle_bytes: usize,
     /// Messages queued for one neighbour; further ones are only announced and repaired later.
     pub messages: usize,
@@ -85,7 +85,7 @@ pub struct TopicsConfig {
     pub announce_interval: Duration,
     /// Whether signatures are made and checked. False only in large simulations.
     pub verify: bool,
-    /// The defences that are on: all of them, except in tests that show what one is for.
+    /// The enabled defences. All are enabled, except in tests that show the effect of one.
     pub defences: Defences,
 }
 

@@ -1,4 +1,4 @@
-//! The cost of a link: what the broadcast trees would lose with it.
+//! The cost of dropping a link: the trees that use it.
 
 /// The number of trees that use a link, in either direction. Links with the lowest cost go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +12,6 @@ pub(super) struct Cost {
 impl Cost {
     /// No tree uses the link.
     pub(super) const NONE: Self = Self { roots: 0, trees: 0 };
-    /// The link leads to no root, whatever the number of trees.
+    /// The link leads to no root; any number of trees.
     pub(super) const NO_ROOT: Self = Self { roots: 0, trees: usize::MAX };
 }

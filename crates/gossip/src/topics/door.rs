@@ -1,13 +1,14 @@
-//! Whether the publisher of a message is a member, in an `invite` network.
+//! Checks whether the publisher of a message is a member, in an `invite` network.
 //!
-//! Keys cost nothing, so a limit for each publisher limits nobody who may publish with any key. A publisher
-//! therefore shows its certificate: beside its first message in a topic, and beside one message a second
-//! while it publishes. Nodes pass messages on with it and remember whom they have seen it of. A message of a
-//! publisher that is not known yet waits a moment for one that shows the certificate (see [`Unproven`]), or
-//! for the publisher's record in the list of members, which holds the same certificate.
+//! Keys cost nothing, so a limit per publisher is no limit for a node that may publish with any key. A
+//! publisher therefore shows its certificate: with its first message in a topic, and with one message a
+//! second while it publishes. Nodes pass the message on with the certificate, and remember the publishers
+//! whose certificate they have seen. A message of an unknown publisher waits for a message that shows the
+//! certificate (see [`Unproven`]), or for the publisher's record in the member list, which contains the same
+//! certificate.
 //!
-//! **Invariants:** at most [`KNOWN_MAX`] members and [`REVOKED_MAX`] revocations are remembered; a known
-//! member costs no check.
+//! **Invariants:** at most [`KNOWN_MAX`] members and [`REVOKED_MAX`] revocations are remembered; a message of
+//! a known member needs no check of a certificate.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -16,22 +17,22 @@ use bytes::Bytes;
 use potluck_base::{Instant, LruMap, NetworkId, PublicKey, UnixMillis};
 use potluck_wire::{Certificate, Revoked, SignedMessage, TopicId};
 
-/// Publishers that are remembered as members. One that is forgotten shows its certificate again within a
-/// second of publishing.
+/// Publishers that are remembered as members. Raising it takes memory. A forgotten publisher shows its
+/// certificate again within a second of publishing.
 const KNOWN_MAX: usize = 4096;
 /// Revocations that are remembered: as many as the gatekeeper keeps.
 const REVOKED_MAX: usize = 4096;
-/// How often a publisher shows its certificate in a topic. Raising it saves 200 bytes a message at low
-/// rates; a node that does not know the publisher waits longer.
+/// Interval at which a publisher shows its certificate in a topic. Raising it saves 200 bytes per message at
+/// low rates; a node that does not know the publisher waits longer.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
-/// Messages of unknown publishers that wait, and their bytes. Those that had to give way are
-/// repaired like any that were lost.
+/// Messages of unknown publishers that wait, and their bytes. A message that is dropped for others is
+/// repaired like a lost one.
 const UNPROVEN_MAX: usize = 256;
 const UNPROVEN_BYTES_MAX: usize = 256 << 10;
-/// How long they wait: a publisher shows its certificate sooner.
+/// How long a message waits. It is longer than the interval at which publishers show their certificates.
 const UNPROVEN_FOR: Duration = Duration::from_secs(3);
 
-/// What is remembered of a certificate.
+/// The remembered contents of a certificate.
 #[derive(Debug, Clone, Copy)]
 struct Pass {
     hash: [u8; 32],
@@ -39,21 +40,21 @@ struct Pass {
     ticket: Option<PublicKey>,
 }
 
-/// What is known of a publisher.
+/// The membership of a publisher, as far as this node knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It may publish.
     Member,
-    /// Nothing, and the message shows nothing.
+    /// It is not known, and the message shows no certificate.
     Unknown,
-    /// It is no member any more.
+    /// It is no longer a member.
     Out,
-    /// The message shows a certificate that is not its publisher's, or not of the authority: a neighbour
-    /// that checks what it passes on would not have sent it.
+    /// The message shows a certificate that is not its publisher's, or that the authority did not sign. An
+    /// honest neighbour checks messages and would not have passed it on.
     Forged,
 }
 
-/// The members of an `invite` network, as far as they publish.
+/// The members of an `invite` network that publish.
 #[derive(Debug)]
 pub(super) struct Door {
     network: NetworkId,
@@ -62,50 +63,51 @@ pub(super) struct Door {
     /// This node's own certificate.
     own: Option<Bytes>,
     known: LruMap<PublicKey, Pass>,
-    /// Certificates in the records of members that have not published yet. One is checked when its member
-    /// publishes.
+    /// Certificates in the records of members that have not published yet. A certificate is checked when its
+    /// member publishes.
     listed: LruMap<PublicKey, Bytes>,
     revoked: BTreeSet<Revoked>,
-    /// When this node showed its certificate in each topic, within the last [`SHOWN_EVERY`].
+    /// The time at which this node last showed its certificate in each topic, if that was within
+    /// [`SHOWN_EVERY`].
     shown: BTreeMap<TopicId, Instant>,
 }
 
 impl Door {
-    /// Without an authority every node may publish. `on` is false in tests that show what the door is
-    /// for, and where nothing is verified.
+    /// Until an authority is set, every node may publish. `on` is false in tests that show the effect of this
+    /// check, and in simulations without signatures.
     pub(super) fn new(network: NetworkId, on: bool) -> Self {
         let (known, listed) = (LruMap::new(KNOWN_MAX), LruMap::new(KNOWN_MAX));
         let (revoked, shown) = (BTreeSet::new(), BTreeMap::new());
         Self { network, on, authority: None, own: None, known, listed, revoked, shown }
     }
 
-    /// Publishers must be members by this authority's word.
+    /// Publishers must have a certificate of this authority.
     pub(super) const fn require(&mut self, authority: PublicKey) {
         self.authority = Some(authority);
     }
 
-    /// This node shows this certificate from now on.
+    /// Sets the certificate that this node shows.
     pub(super) fn set_own(&mut self, certificate: Bytes) {
         self.own = Some(certificate);
     }
 
-    /// The record of a member has this certificate.
+    /// Records the certificate in the record of a member.
     pub(super) fn list(&mut self, member: PublicKey, certificate: Bytes) {
         if self.authority.is_some() && !self.knows(&member) {
             self.listed.insert(member, certificate);
         }
     }
 
-    /// A member is out, or all that a ticket let in.
+    /// Removes a member, or all members that a ticket admitted.
     pub(super) fn revoke(&mut self, subject: Revoked) {
         if self.revoked.len() >= REVOKED_MAX {
-            // Whatever the order is, a forgotten one is out by its certificate's end at the latest.
+            // A member whose revocation is forgotten is excluded when its certificate ends.
             self.revoked.pop_first();
         }
         self.revoked.insert(subject);
     }
 
-    /// Whether messages of `publisher` are taken, with the number of signatures that this cost.
+    /// Whether messages of `publisher` are accepted, and the number of signatures that were checked.
     pub(super) fn standing(
         &mut self,
         wall: Option<UnixMillis>,
@@ -143,7 +145,8 @@ impl Door {
         (if expired || revoked { Standing::Out } else { Standing::Member }, checks)
     }
 
-    /// Remembers the certificate of a publisher; `None` if it is not its own, or not of the authority.
+    /// Remembers the certificate of a publisher. `None` if the certificate is for another key or was not
+    /// signed by the authority.
     fn learn(
         &mut self,
         authority: &PublicKey,
@@ -162,7 +165,7 @@ impl Door {
         self.known.peek(publisher).is_some()
     }
 
-    /// The bytes of a message of this node, with its certificate if that is due.
+    /// The bytes of a message of this node. They include its certificate if it is due.
     pub(super) fn encode(
         &mut self,
         now: Instant,
@@ -180,7 +183,7 @@ impl Door {
     }
 }
 
-/// Where a message comes from.
+/// The origin of a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source {
     pub(super) topic: TopicId,
@@ -189,7 +192,7 @@ pub(super) struct Source {
     pub(super) publisher: PublicKey,
 }
 
-/// A message whose publisher is not known to be a member.
+/// A message whose publisher is not yet known to be a member.
 #[derive(Debug, Clone)]
 struct Waiting {
     until: Instant,
@@ -209,7 +212,7 @@ impl Unproven {
         self.waiting.len()
     }
 
-    /// Lets a message wait; those that waited longest give way.
+    /// Adds a message. Drops the ones that waited longest if there are too many.
     pub(super) fn wait(&mut self, now: Instant, source: Source, bytes: Bytes) {
         self.bytes += bytes.len();
         self.waiting.push_back(Waiting { until: now + UNPROVEN_FOR, source, bytes });
@@ -227,7 +230,7 @@ impl Unproven {
         self.waiting.iter().any(|waiting| waiting.source.publisher == *publisher)
     }
 
-    /// The messages of a topic whose publishers are known by now, each with the neighbour that pushed it.
+    /// Takes the messages of a topic whose publishers are now known, each with the neighbour that pushed it.
     pub(super) fn take_known(&mut self, door: &Door, topic: TopicId) -> Vec<(PublicKey, Bytes)> {
         let is_known = |waiting: &Waiting| {
             waiting.source.topic == topic && door.knows(&waiting.source.publisher)

@@ -1,4 +1,4 @@
-//! Handles the inputs of the caller, and what other parts of the node report.
+//! Handles the inputs of the caller, and the reports of other parts of the node.
 
 use std::time::Duration;
 

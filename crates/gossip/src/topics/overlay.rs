@@ -7,9 +7,9 @@
 //! 30 s before a link is dropped (see `rewiring`); an evicted peer is refused for a minute; every
 //! loss has a cause.
 //!
-//! The overlay knows nothing of what is sent over its links. It takes messages, answers and timers
-//! and emits [`OverlayOutput`]: requests of its own, and links that come and go. Only the cost of
-//! dropping a link comes from above, as a function.
+//! The overlay does not handle what is sent over its links. It takes messages, answers and timers and emits
+//! [`OverlayOutput`]: requests of its own, and changes of links. The caller gives it a function for the cost
+//! of dropping a link.
 
 mod core;
 mod discovery;
@@ -147,7 +147,7 @@ impl Overlay {
         self.core.timers.get(timer)
     }
 
-    /// Does what is due, and sets the timer anew or stops it.
+    /// Carries out a timer that is due, and then sets it again or stops it.
     pub(super) fn on_timer(
         &mut self,
         shared: &mut Shared,
@@ -305,7 +305,7 @@ impl Overlay {
         }
     }
 
-    /// The check of a neighbour could not be sent: nothing is known of it.
+    /// The check of a neighbour could not be sent, so its state is unknown.
     pub(super) fn on_check_unsent(&mut self, peer: &PublicKey) {
         Liveness::on_check_unsent(&mut self.core, peer);
     }

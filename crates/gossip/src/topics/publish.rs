@@ -76,7 +76,7 @@ impl Topics {
         }
     }
 
-    /// Publishes what there is room for, in order within each topic.
+    /// Publishes the messages for which there is room, in order within each topic.
     pub(super) fn admit(&mut self) {
         self.publishes.retry_at = None;
         if self.publishes.waiting.is_empty() {

@@ -30,8 +30,8 @@ pub(super) struct Me {
 /// and lets neighbours direct more traffic of this node at strangers.
 const RELAYS: Rate = Rate::new(20, 60);
 
-/// Publishers remembered as over their budget; more than that share the rate of each only. Each had to sign
-/// thousands of messages.
+/// Publishers remembered as over their budget. If there are more, each of the further ones is limited by its
+/// rate only. To exceed its budget, a publisher must have signed thousands of messages.
 const OVER_BUDGET_MAX: usize = 256;
 
 /// The state that all topics share. A field of its own in `Topics`, so that it is borrowed beside
@@ -56,15 +56,15 @@ pub(super) struct Shared {
     pub(super) last_heard: Instant,
     /// Until then a silent neighbour is attributed to this node's own isolation.
     pub(super) isolated_until: Instant,
-    /// Publishers whose budget is used up, and until when.
+    /// Publishers whose budget is used up, with the time until which their messages are dropped.
     over_budget: LruMap<PublicKey, Instant>,
-    /// Which publishers are members.
+    /// The check whether publishers are members.
     pub(super) door: Door,
-    /// Messages of publishers that are not known.
+    /// Messages of unknown publishers.
     pub(super) unproven: Unproven,
-    /// What may be passed on in the system topic.
+    /// The check of announcements in the system topic.
     announcements: AnnouncementCheck,
-    /// Missing messages of all topics; while a topic is at work, of the other topics.
+    /// Missing messages of all topics; while one topic is handled, of the other topics.
     pub(super) missing: usize,
 }
 
@@ -99,7 +99,7 @@ impl Shared {
         self.wall.map(|(at, wall)| wall.plus(self.now.since(at)))
     }
 
-    /// Records must carry certificates of this authority, and publishers show one.
+    /// Records must carry certificates of this authority, and publishers must show one.
     pub(super) fn require_certificates(&mut self, authority: PublicKey, own: Option<Bytes>) {
         self.announcements.require(authority);
         self.door.require(authority);
@@ -108,8 +108,8 @@ impl Shared {
         }
     }
 
-    /// The messages of a topic that waited for their publishers' certificates and need not any more, each
-    /// with the neighbour that pushed it.
+    /// Takes the messages of a topic that waited for their publishers' certificates and need not wait any
+    /// more, each with the neighbour that pushed it.
     pub(super) fn take_known(&mut self, topic: TopicId) -> Vec<(PublicKey, Bytes)> {
         self.unproven.take_known(&self.door, topic)
     }
@@ -129,7 +129,7 @@ impl Shared {
         standing
     }
 
-    /// Messages of this publisher are dropped until then.
+    /// Drops messages of this publisher until then.
     pub(super) fn hold_off(&mut self, publisher: PublicKey, until: Instant) {
         self.over_budget.insert(publisher, until);
     }
@@ -139,8 +139,8 @@ impl Shared {
         self.over_budget.peek(publisher).is_some_and(|until| self.now < *until)
     }
 
-    /// Signatures were checked for a message: its publisher made them necessary, and the neighbour that
-    /// pushed it.
+    /// Charges the checked signatures of a message to its publisher, which made them necessary, and to the
+    /// neighbour that pushed it.
     pub(super) fn bill(&mut self, from: PublicKey, publisher: PublicKey, signatures: u32) {
         self.out.push_back(TopicsOutput::Checked { peer: publisher, signatures, bad: false });
         if from != publisher {
@@ -148,13 +148,13 @@ impl Shared {
         }
     }
 
-    /// One of these signatures was bad.
+    /// Charges signatures, of which one was bad, to this peer.
     pub(super) fn bill_bad(&mut self, peer: PublicKey, signatures: u32) {
         self.out.push_back(TopicsOutput::Checked { peer, signatures, bad: true });
     }
 
-    /// Whether an announcement may be passed on. If not, its publisher made a bad one, and the neighbour
-    /// that pushed it did not check it.
+    /// Whether an announcement may be passed on. If not, charges its publisher, which made a bad one, and the
+    /// neighbour that pushed it without a check.
     pub(super) fn may_pass_on(&mut self, from: PublicKey, message: &SignedMessage) -> bool {
         if !self.config.defences.checked_announcements {
             return true;
@@ -197,7 +197,7 @@ impl Shared {
         self.out.push_back(TopicsOutput::Answer { serve, answer });
     }
 
-    /// How many missing messages the topic at work may have.
+    /// The number of missing messages that the handled topic may have.
     pub(super) fn missing_room(&self) -> usize {
         self.config.missing_max.saturating_sub(self.missing)
     }

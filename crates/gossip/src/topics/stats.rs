@@ -74,7 +74,7 @@ potluck_base::statistics! {
         gauge publishers: usize,
         /// Publishers with eager state of their own now, over all links.
         gauge branches: usize,
-        /// Messages held back now because a tree is built by a flood.
+        /// Messages whose forwarding is deferred now because a tree is built by a flood.
         gauge growing: usize,
         /// Messages that wait for earlier messages of their publisher.
         gauge held: usize,

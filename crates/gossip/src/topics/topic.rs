@@ -1,4 +1,4 @@
-//! One topic: joins its overlay and its broadcast, which know nothing of each other.
+//! One topic: connects its overlay and its broadcast, which do not use each other.
 //!
 //! The crossings, all in this file:
 //!
@@ -9,7 +9,7 @@
 //! | answers | both | a neighbour gave a sign of life, after this round-trip time ([`Topic::heard`]) |
 //! | requests | both | the address of a neighbour ([`Topic::on_request`]) |
 //! | broadcast | overlay | a neighbour is to be ignored: its link is dropped ([`Topic::judge`]) |
-//! | broadcast | overlay | what the trees lose with a link ([`Topic::on_overlay_timer`]) |
+//! | broadcast | overlay | the cost of dropping a link for the trees ([`Topic::on_overlay_timer`]) |
 //! | overlay | broadcast | whether further links may still be found ([`Topic::settle`]) |
 //! | overlay | publisher | whether there is a link, and since when ([`Topic::has_unacked`], `publish`) |
 
@@ -158,7 +158,7 @@ impl Topic {
 
     // --- crossings ---
 
-    /// Carries out what the overlay emitted, in its order.
+    /// Carries out the outputs of the overlay, in order.
     pub(super) fn join(&mut self, shared: &mut Shared) {
         for output in self.overlay.take_outputs() {
             match output {
@@ -184,8 +184,8 @@ impl Topic {
         }
     }
 
-    /// The broadcast found a neighbour to break a rule: the overlay drops the link to one that is to
-    /// be ignored. Returns whether it did.
+    /// The broadcast found that a neighbour broke a rule. If the neighbour is to be ignored, the overlay
+    /// drops the link to it. Returns whether it did.
     pub(super) fn judge(
         &mut self,
         shared: &mut Shared,

@@ -52,7 +52,7 @@ fn a_clone_that_used_up_all_numbers_does_not_stop_a_node() {
             cluster.nodes[2].members.own.version()
         );
     }
-    // It has no newer version any more. That it is alive shows by its traffic.
+    // It has no newer version, but its traffic shows that it is alive.
     cluster.pause(2);
     cluster.run(20 * SECOND);
     assert_eq!(cluster.who_think(2, MemberState::Dead), 5);
@@ -112,7 +112,7 @@ fn the_youngest_revocations_are_kept_and_those_that_are_over_are_not() {
     assert_eq!(cluster.nodes[0].members.stats().revoked, 1);
 }
 
-/// How many pages a newcomer requests of a list with the pages of `answer`, and its counters
+/// The number of pages that a newcomer requests of a list with the pages of `answer`, and its counters
 /// afterwards.
 fn paged(answer: impl Fn(u64, PublicKey) -> Vec<Bytes>) -> (u64, MembersStats) {
     let mut cluster = Cluster::new(MembersConfig::default());

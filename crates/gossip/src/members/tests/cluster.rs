@@ -274,7 +274,7 @@ impl Cluster {
         }
     }
 
-    /// The part of the node: takes settings over whose first byte, the sequence, is higher.
+    /// Takes the part of the node: accepts settings if their first byte, the sequence, is higher.
     fn on_settings(&mut self, index: usize, bytes: Bytes) {
         let sequence = u64::from(bytes.first().copied().unwrap_or_default());
         if self.nodes[index].members.own.record.settings < sequence {

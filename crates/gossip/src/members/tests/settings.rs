@@ -1,4 +1,5 @@
-//! Settings of the network reach every member, also one that was away, and each says that it has them.
+//! Settings of the network reach every member, including one that was away, and each member names them in its
+//! record.
 
 use super::*;
 

@@ -29,7 +29,7 @@ pub(super) struct PerPublisher<T> {
 }
 
 impl<T> Default for PerPublisher<T> {
-    /// prune Makes the link lazy on a tree; for a publisher without a place, on the shared tree.
+    /// No publisher has separate state.
     fn default() -> Self {
         Self { known: BTreeMap::new() }
     }

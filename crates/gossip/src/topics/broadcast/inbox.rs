@@ -1,4 +1,4 @@
-//! What this node's subscribers get of one topic.
+//! The delivery of one topic's messages to this node's subscribers.
 
 use potluck_base::PublicKey;
 use potluck_wire::{IdRange, SignedMessage};

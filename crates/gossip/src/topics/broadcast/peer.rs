@@ -1,4 +1,4 @@
-//! What the broadcast knows of one neighbour.
+//! The state that the broadcast keeps of one neighbour.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,10 +25,10 @@ const BUSY_BREAK: Duration = Duration::from_secs(30);
 /// link later.
 const RTT_UNKNOWN: Duration = Duration::from_millis(250);
 
-/// What the broadcast knows of one neighbour.
+/// The state that the broadcast keeps of one neighbour.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
-    /// Its salt and its address; its key is that of the map.
+    /// The salt and the address of its contact; its key is the key in the map.
     salt: Option<Salt>,
     address: SocketAddr,
     /// Since when the neighbour has been in the topic: it wants no older messages.

@@ -1,4 +1,4 @@
-//! The queue of one neighbour: messages to push, message ids to announce, and what is in flight.
+//! The queue of one neighbour: messages to push, message ids to announce, and the state of sent bundles.
 //!
 //! **Invariant:** a slow neighbour costs a bounded queue and delays no other neighbour. A message
 //! that does not fit is only announced, and the neighbour grafts it.

@@ -37,8 +37,8 @@ const FORGERY_TOKENS: u32 = 20;
 
 /// Messages of one push that the answer can prune: one bit each. Bundles are far smaller.
 const PRUNABLE: usize = u64::BITS as usize;
-/// Messages older than this are dropped: the repair time, and five minutes for the difference of
-/// clocks. So a message whose id this node has forgotten cannot be replayed to it.
+/// Messages older than this are dropped. It is the repair time plus five minutes for differences of clocks.
+/// So a message whose id this node has forgotten cannot be replayed to it.
 const STALE_AFTER: Duration = CACHE_LIFE.saturating_add(Duration::from_secs(300));
 /// Messages dated farther ahead are dropped: they could be replayed for that much longer.
 const AHEAD_MAX: Duration = Duration::from_secs(300);
@@ -56,7 +56,7 @@ enum Outcome {
 /// The message was dropped without its sender's fault.
 const NOT_NEW: Outcome = Outcome::Dropped(Penalty::Tolerated);
 
-/// What one push brought for one tree.
+/// The messages of one push that belong to one tree.
 #[derive(Default)]
 struct PerTree {
     fresh: usize,
@@ -111,7 +111,7 @@ impl Broadcast {
         Penalty::Tolerated
     }
 
-    /// Takes the messages that waited for the certificates of their publishers and need not any more.
+    /// Handles the messages that waited for the certificates of their publishers and need not wait any more.
     pub(in crate::topics) fn receive_known(&mut self, shared: &mut Shared) {
         for (from, bytes) in shared.take_known(self.topic) {
             // It was acknowledged when it came.
@@ -152,7 +152,7 @@ impl Broadcast {
             return if cached.repaired { NOT_NEW } else { Outcome::Copy(tree, senders) };
         }
         if shared.is_over_budget(&id.publisher) {
-            // Announced again later, it is asked for again.
+            // If it is announced again later, this node asks for it again.
             shared.stats.dropped_over_budget += 1;
             return NOT_NEW;
         }
@@ -191,7 +191,7 @@ impl Broadcast {
         Outcome::New(tree)
     }
 
-    /// What becomes of a message whose publisher is not known as a member; `None`: it is one.
+    /// The outcome for a message whose publisher is not known as a member. `None` if it is a member.
     fn refuse_publisher(
         &mut self,
         shared: &mut Shared,
@@ -311,9 +311,9 @@ impl Broadcast {
         }
     }
 
-    /// A message arrived. Notes which neighbours had it sooner than the tree delivered it, and makes
-    /// one eager that often had (algorithm 4, which compares hop counts instead). Returns whether
-    /// this node had asked for the message.
+    /// Records which neighbours had an arrived message sooner than the tree delivered it, and makes one of
+    /// them eager that often had (algorithm 4, which compares hop counts instead). Returns whether this node
+    /// had asked for the message.
     fn note_lateness(&mut self, shared: &mut Shared, id: &MessageId, from: &PublicKey) -> bool {
         let tree = self.tree_of(id.publisher, id.sequence);
         let missing = self.missing.on_received(id);

@@ -1,4 +1,4 @@
-//! Repair of the trees (algorithm 2 of `PlumTree`): announcements, and grafts of what did not
+//! Repair of the trees (algorithm 2 of `PlumTree`): announcements, and grafts of messages that did not
 //! arrive.
 
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ impl Broadcast {
     ) -> Penalty {
         let Some(neighbour) = self.peers.get_mut(from) else { return Penalty::Tolerated };
         if neighbour.distrusted {
-            // A distrusted neighbour goes on announcing.
+            // A distrusted neighbour keeps announcing.
             return self.fault(shared, *from, Fault::OverRate);
         }
         let usual = self.lag.with_deviations(2).unwrap_or_default() * 2;

@@ -1,4 +1,4 @@
-//! What is sent to neighbours: queued messages, announcements, summaries and grafts.
+//! Sends queued messages, announcements, summaries and grafts to neighbours.
 
 use potluck_base::{Instant, PublicKey};
 use potluck_wire::{IdRange, TopicRequest};

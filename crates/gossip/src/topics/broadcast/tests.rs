@@ -32,7 +32,7 @@ fn message(publisher: u8, sequence: u64) -> SignedMessage {
     SignedMessage { publisher, incarnation: 1, sequence, at, payload, signature }
 }
 
-/// What was sent, and to whom.
+/// The requests that were sent, with their receivers.
 fn sent(broadcast: &mut Broadcast, shared: &mut Shared) -> Vec<(Contact, TopicRequest)> {
     broadcast.pump(shared);
     let sent = shared.out.drain(..).filter_map(|output| match output {

@@ -1,4 +1,4 @@
-//! The two views of an overlay, its timers and its outputs: the ground on which its parts work.
+//! The state that all parts of an overlay share: its two views, its timers and its outputs.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) const BACKOFF_MAX: usize = 256;
 /// back.
 const LAST_CONTACTS: usize = 16;
 
-/// What all parts of an overlay work on.
+/// The state that all parts of an overlay share.
 #[derive(Debug, Clone)]
 pub(super) struct Core {
     /// Whether this is the overlay of all nodes.

@@ -1,4 +1,4 @@
-//! Whether neighbours are alive: which are checked, and why one was lost.
+//! Checks whether neighbours are alive, and determines why one was lost.
 //!
 //! `HyParView` takes a broken TCP connection for a failed neighbour. Here every request has an
 //! answer: a neighbour that leaves one unanswered is replaced at once, and checked by a probe before
@@ -91,7 +91,7 @@ impl Liveness {
         true
     }
 
-    /// The check of a neighbour could not be sent: nothing is known of it.
+    /// The check of a neighbour could not be sent, so its state is unknown.
     pub(super) fn on_check_unsent(core: &mut Core, peer: &PublicKey) {
         let Some(link) = core.active.get_mut(peer) else { return };
         if link.check.take() == Some(LivenessCheck::Silent) {

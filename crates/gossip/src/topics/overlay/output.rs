@@ -1,4 +1,4 @@
-//! What an overlay asks its topic to do.
+//! Outputs of an overlay for its topic.
 
 use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::TopicRequest;
@@ -6,8 +6,8 @@ use potluck_wire::TopicRequest;
 use super::super::asks::Purpose;
 use super::super::events::TopicsOutput;
 
-/// What an overlay asks its topic to do. Outputs are carried out in their order, each before the
-/// next one: what the layer above sends about a link goes between what the overlay sends.
+/// An output of an overlay for its topic. The topic carries outputs out in order and completes each before
+/// the next one, so that messages of the broadcast about a link are sent between those of the overlay.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::topics) enum OverlayOutput {
     /// Sends a request.
@@ -47,6 +47,6 @@ pub(in crate::topics) struct NewLink {
     pub(in crate::topics) contact: Contact,
     /// Since when it has been in the topic.
     pub(in crate::topics) joined: Instant,
-    /// Whether the link is beyond what is needed, made to mix the overlay.
+    /// Whether it is a surplus link, made to keep the overlay random.
     pub(in crate::topics) surplus: bool,
 }

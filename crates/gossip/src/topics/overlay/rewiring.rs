@@ -1,4 +1,4 @@
-//! How an overlay stays mixed: from time to time one link replaces another.
+//! Keeps an overlay random: from time to time one link replaces another.
 //!
 //! A node whose places are all taken declines. A few nodes that linked to each other first would
 //! stay a closed circle for ever, and so would the halves of a network that was split. So each node
@@ -24,7 +24,7 @@ use super::link::Link;
 use super::promotion::Promotion;
 use super::timer::OverlayTimer;
 
-/// The cost of dropping the link to a peer, as the broadcast trees have it.
+/// The cost of dropping the link to a peer, according to the broadcast trees.
 pub(in crate::topics) type LinkCost<'a> = &'a dyn Fn(&PublicKey) -> Cost;
 
 /// Interval between two surplus links that a node requests, and between two that it grants. A lower

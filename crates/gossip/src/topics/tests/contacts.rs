@@ -1,4 +1,4 @@
-//! Forward joins and shuffles: the contacts they teach, and what they may cost.
+//! Forward joins and shuffles: the contacts that they bring, and their limits.
 
 use potluck_wire::{TopicRequest, TopicResponse};
 

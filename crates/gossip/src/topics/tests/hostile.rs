@@ -270,7 +270,7 @@ fn in_system_topic(defended: bool) -> Harness {
     config.defences.checked_announcements = defended;
     config.defences.member_publishers = false;
     let mut harness = Harness::new(config);
-    // The publishers of these tests are no members; what they say is what is looked at.
+    // The publishers of these tests are not members; only the contents of their messages are checked.
     harness.topics.require_certificates(identity(99).public_key(), None);
     let system = harness.topics.system();
     for from in [1, 2] {
@@ -325,7 +325,7 @@ fn a_forged_announcement_is_neither_delivered_nor_passed_on_and_both_pay() {
         assert_eq!(harness.topics.stats().announcements_bad, 1);
         assert_eq!(billed(&harness, 1), (1 + checks, 1), "the one that pushed it");
         assert_eq!(billed(&harness, 9), (1 + checks, 1), "the one that published it");
-        // What became of it without the defence.
+        // The result without the defence.
         let mut harness = in_system_topic(false);
         harness.asked_in(1, system, push(&[announcement(9, 1, revocations)]));
         harness.advance(seconds(1));

@@ -1,4 +1,4 @@
-//! What neighbours announce and push, and the score they lose by it.
+//! Announcements and pushes of neighbours, and the score that they lose by false ones.
 
 use bytes::Bytes;
 use potluck_base::{Rate, Signature, UnixMillis};
@@ -92,7 +92,7 @@ fn a_node_that_forged_twice_gets_no_messages_and_no_grafts() {
     assert_eq!(pushed_to(&mut harness), [contact(2)]);
     harness.advance(seconds(2));
     assert_eq!(asked_for(&mut harness), [], "messages that it announced before");
-    // It grafts this node again, and goes on pushing.
+    // It grafts this node again, and keeps pushing.
     harness.asked(1, TopicRequest::Graft { ranges: Vec::new(), eager: true });
     harness.publish(2, 10);
     assert_eq!(pushed_to(&mut harness), [contact(2)]);
