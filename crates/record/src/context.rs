@@ -1,13 +1,12 @@
-//! Contexts: what a writer had seen when it wrote, as a version vector over writers.
+//! Contexts: the version vector over writers that a writer had seen when it wrote.
 //!
-//! Actors are writers with signing keys, not replicas: replicas are strangers, and a dot that a
-//! replica assigned would prove nothing.
+//! The actors are writers with signing keys, not replicas. Replicas are strangers to the writer, and a dot
+//! that a replica assigned would prove nothing.
 //!
-//! **Invariant:** a signed context has at most [`CONTEXT_ENTRIES_MAX`] entries. Where more writers
-//! took turns at a key, the entries with the oldest dots give way to the *floor*: a dot at or below
-//! which every dot of every writer is covered. So each state can be merged by one write, whatever
-//! contexts others put into it; the price is that a value older than the floor which the writer had
-//! not read is superseded too.
+//! **Invariant:** a signed context has at most [`CONTEXT_ENTRIES_MAX`] entries. If more writers have written
+//! a key, the entries with the oldest dots are replaced by the *floor*: a dot at or below which every dot of
+//! every writer is covered. So one write can merge each state, whatever contexts other writers put into it.
+//! The cost is that values older than the floor are superseded too, even if the writer had not read them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,11 +24,11 @@ use crate::limits::CONTEXT_ENTRIES_MAX;
 pub struct Context {
     /// The dot up to which all writers are covered; zero if there is none.
     floor: Dot,
-    /// Above the floor only.
+    /// Entries above the floor only.
     entries: BTreeMap<PublicKey, Dot>,
 }
 
-/// Why a text is no context.
+/// Why a text is not a context.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a context that a read returned")]
 pub struct ContextError;
@@ -59,7 +58,7 @@ impl Context {
         self.floor
     }
 
-    /// Covers `dot` of `writer` and all of that writer's before it.
+    /// Covers `dot` of `writer` and all earlier dots of that writer.
     pub fn cover(&mut self, writer: PublicKey, dot: Dot) {
         if dot > self.dot_of(&writer) {
             self.entries.insert(writer, dot);
@@ -74,7 +73,7 @@ impl Context {
         }
     }
 
-    /// Covers what `other` covers too.
+    /// Also covers everything that `other` covers.
     pub fn join(&mut self, other: &Self) {
         self.raise_floor(other.floor);
         for (writer, dot) in &other.entries {
@@ -82,13 +81,13 @@ impl Context {
         }
     }
 
-    /// Raises the floor until at most [`CONTEXT_ENTRIES_MAX`] entries are left. Gives how many
-    /// entries gave way: their writers' dots stay covered, and with them every older dot.
+    /// Raises the floor until at most [`CONTEXT_ENTRIES_MAX`] entries are left. Returns the number of dropped
+    /// entries: the dots of their writers stay covered, and with them every older dot.
     pub fn fit(&mut self) -> usize {
         self.fit_to(CONTEXT_ENTRIES_MAX)
     }
 
-    /// The same with at most `most` entries, one at least.
+    /// The same with at most `most` entries; at least one.
     pub fn fit_to(&mut self, most: usize) -> usize {
         let before = self.entries.len();
         let Some(surplus) = before.checked_sub(most.max(1) + 1) else { return 0 };
@@ -103,7 +102,7 @@ impl Context {
         self.entries.iter().map(|(writer, dot)| (writer, *dot))
     }
 
-    /// How many writers are in it.
+    /// The number of writers in it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -138,7 +137,7 @@ impl fmt::Debug for Context {
     }
 }
 
-/// One opaque word, fit for a header: base64url of the CBOR form.
+/// One opaque token that fits into a header: base64url of the CBOR form.
 impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = minicbor::to_vec(self).map_err(|_| fmt::Error)?;
@@ -248,7 +247,7 @@ mod tests {
             prop_assert!(fitted.len() <= CONTEXT_ENTRIES_MAX);
             prop_assert_eq!(gone == 0, whole.len() <= CONTEXT_ENTRIES_MAX);
             prop_assert!(whole.iter().all(|(w, dot)| fitted.covers(w, dot)));
-            // Nothing above the floor is covered that was not before.
+            // Above the floor, nothing is covered that was not covered before.
             let above = whole.iter().filter(|(_, dot)| *dot > fitted.floor());
             prop_assert!(above.eq(fitted.iter()));
             prop_assert_eq!(fitted.to_string().parse::<Context>(), Ok(fitted));

@@ -1,8 +1,8 @@
-//! Dots: when a writer wrote, as a hybrid logical clock (Kulkarni et al. 2014).
+//! Dots: the time of a write, as a hybrid logical clock (Kulkarni et al. 2014).
 //!
-//! 48 bits of milliseconds since 1970 and 16 bits of counter in one number. Where we differ from
-//! the paper: a node's clock is never moved by a stranger's value, or one liar could drag every
-//! clock along; ordering between writers comes from contexts, not from the clock.
+//! A dot has 48 bits of milliseconds since 1970 and 16 bits of counter in one number. Where we differ from
+//! the paper: the value of another node never moves a node's clock, because one node with false claims could
+//! otherwise move every clock forward. The order between writers comes from contexts, not from the clock.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,7 +29,7 @@ impl Dot {
         self.0
     }
 
-    /// The next dot after `last` on a clock that shows `now`; also right when the clock went back.
+    /// The next dot after `last` on a clock that shows `now`. It is also right if the clock went back.
     #[must_use]
     pub fn next(last: Self, now: UnixMillis) -> Self {
         Self((now.0 << 16).max(last.0.saturating_add(1)))

@@ -1,8 +1,8 @@
-//! Envelopes: one writer's whole live state for one key, signed.
+//! Envelopes: the whole live state of one writer for one key, signed.
 //!
 //! On the wire and on disk an envelope is a CBOR array `[head, signature, payload]` of three byte
-//! strings; `payload` is all values, one behind the other. A bare head travels as
-//! `[head, signature]`. The bytes that were signed are the bytes that are kept.
+//! strings; `payload` is the concatenation of all values. A bare head is `[head, signature]`. The signed
+//! bytes are the bytes that are stored.
 
 use std::fmt;
 
@@ -16,22 +16,22 @@ use crate::head::{
 use crate::limits::{ENVELOPE_BYTES_MAX, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX, VALUES_MAX};
 use crate::{Context, Dot, Kind, Name, Space};
 
-/// Why bytes are no envelope. Nothing changed; drop them and count it.
+/// Why bytes are not an envelope. Nothing changed; drop them and count it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
     /// The bytes are not CBOR of the expected form.
     #[error("not an envelope")]
     Malformed,
-    /// The format version is not ours.
+    /// The format version is unknown.
     #[error("envelope version {0} is not known here")]
     Version(u8),
     /// A limit of [`limits`](crate::limits) is exceeded.
     #[error("over the limit of {0}")]
     Limit(&'static str),
-    /// A rule every envelope keeps is broken.
+    /// A rule that every envelope must follow is broken.
     #[error("against the rule: {0}")]
     Rule(&'static str),
-    /// The payload is not what the head promises.
+    /// The payload does not match the hash in the head.
     #[error("the values do not match their hash")]
     Payload,
 }
@@ -53,26 +53,26 @@ pub enum DraftError {
 /// An envelope before it is signed.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// Who may write under the key.
+    /// The rule for the writers of the key.
     pub space: Space,
     /// The record's name; `None` in [`Space::Content`].
     pub name: Option<Name>,
-    /// How readers fold it.
+    /// The rule by which readers fold the values.
     pub kind: Kind,
     /// All live values of this writer, in the order of their dots.
     pub values: Vec<(Dot, UnixMillis, Bytes)>,
     /// The envelope's dot, above all that this writer issued for the key.
     pub dot: Dot,
-    /// All that this writer has seen and supersedes, its own earlier dots included. Fitted when it
-    /// is signed, see [`Context::fit`].
+    /// All dots that this writer has seen and supersedes, including its own earlier ones. Reduced to the
+    /// limit when the envelope is signed, see [`Context::fit`].
     pub context: Context,
-    /// End of life: at least that of every value and of all that is superseded.
+    /// The end of life: not before that of any value and of any superseded value.
     pub expires: UnixMillis,
-    /// Names the writer's certificate; `None` in networks without admission.
+    /// The hash of the writer's certificate; `None` in networks without admission.
     pub certificate: Option<CertificateHash>,
 }
 
-/// A parsed envelope within its limits, its payload checked against the head's hash.
+/// A parsed envelope within its limits. Its payload was checked against the hash in the head.
 /// [`verify`](Self::verify) checks the signature. Cheap to clone.
 #[derive(Clone, PartialEq)]
 pub struct Envelope {
@@ -94,9 +94,9 @@ impl Envelope {
         Self::make(identity.public_key(), draft, sign)
     }
 
-    /// Makes an envelope whose signature is not one: [`decode`](Self::decode) reads it and
-    /// [`verify`](Self::verify) refuses it. It costs a tenth of a signed one, so that a test or a
-    /// benchmark can load millions into a store, which checks no signatures.
+    /// Makes an envelope with an invalid signature: [`decode`](Self::decode) reads it and
+    /// [`verify`](Self::verify) refuses it. It costs a tenth of a signed one, so a test or a benchmark can
+    /// load millions into a store, which checks no signatures.
     ///
     /// # Errors
     /// [`DraftError`] if it is over a limit or against a rule.
@@ -163,10 +163,10 @@ impl Envelope {
         Ok(Self { head, payload })
     }
 
-    /// Puts a head and its values together.
+    /// Combines a head and its values.
     ///
     /// # Errors
-    /// [`EnvelopeError::Payload`] if they do not belong together.
+    /// [`EnvelopeError::Payload`] if they do not match.
     pub fn join(head: SignedHead, payload: Bytes) -> Result<Self, EnvelopeError> {
         let matches = head.payload_len() == payload.len()
             && blake3::hash(&payload).as_bytes() == head.payload_hash();
@@ -192,7 +192,7 @@ impl Envelope {
         write_parts(&[self.head.bytes(), self.head.signature().as_bytes(), &self.payload])
     }
 
-    /// How many bytes [`encode`](Self::encode) gives, at most five more than it really does.
+    /// The length of [`encode`](Self::encode)'s result, or at most five bytes more.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         self.head.bytes().len() + self.payload.len() + 64 + 12

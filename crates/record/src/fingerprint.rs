@@ -1,27 +1,27 @@
-//! Fingerprints of ranges of keys: how two replicas find out whether they hold the same records, and
-//! where they differ, without listing them.
+//! Fingerprints of ranges of keys: two replicas use them to find out whether they hold the same records, and
+//! where they differ, without listing the records.
 //!
 //! A range is all keys with one [`Prefix`]. Its [`Fingerprint`] is the number of its keys and the sum of
-//! their digests, so a store keeps it up to date from the one key that changes. What travels is a hash of
-//! the fingerprint under the key of one session ([`SessionKey`]): it can be short, since two ranges whose
-//! short hashes are equal by chance have other hashes in the next session.
+//! their digests, so a store can update it from the one key that changes. Nodes send a hash of the
+//! fingerprint under the key of one session ([`SessionKey`]). The hash can be short, because two ranges whose
+//! short hashes are equal by chance have different hashes in the next session.
 
 use potluck_base::Key;
 
 use crate::StateDigest;
 
-/// Bytes of the hash of a child range or of an entry. Two different ones are equal in one of 2^40 cases,
-/// in one session; the next session compares them under another key.
+/// Bytes of the hash of a child range or of an entry. Two different ones have equal hashes in one session
+/// with probability 2^-40; the next session uses another key. Raising it makes comparisons longer.
 pub const SHORT_BYTES: usize = 5;
 /// Bytes of the hash of a whole region or bucket.
 pub const LONG_BYTES: usize = 8;
 /// Children of a range: the next four bits of the key.
 pub const CHILDREN: usize = 16;
 
-/// The first bits of a key: names the range of all keys that begin with them.
+/// The first bits of a key. It names the range of all keys that begin with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
-    /// The bits, the first one highest; zero behind `length`.
+    /// The bits, the first one in the highest place; zero after `length`.
     bits: u64,
     length: u8,
 }
@@ -29,8 +29,8 @@ pub struct Prefix {
 impl Prefix {
     /// The range of all keys.
     pub const ALL: Self = Self { bits: 0, length: 0 };
-    /// Most bits of a prefix. Ten million keys of one node share about 10 + 23 bits at most; more would
-    /// need a hash function that is broken.
+    /// Most bits of a prefix. Ten million keys of one node share at most about 10 + 23 bits; more would need
+    /// a broken hash function.
     pub const LENGTH_MAX: u8 = 60;
 
     /// The first `length` bits of `key`, at most [`Self::LENGTH_MAX`].
@@ -49,7 +49,7 @@ impl Prefix {
         Self { bits: bits & mask, length }
     }
 
-    /// How many bits it has.
+    /// The number of bits.
     #[must_use]
     pub const fn length(self) -> u8 {
         self.length
@@ -85,7 +85,7 @@ impl Prefix {
         Self::of(key, self.length) == self
     }
 
-    /// The prefix with one bit more; the same if it has the most already.
+    /// The prefix with one more bit; the same prefix if it has the most already.
     #[must_use]
     pub const fn half(self, bit: bool) -> Self {
         if self.length >= Self::LENGTH_MAX {
@@ -105,14 +105,14 @@ impl Prefix {
         })
     }
 
-    /// The number that stands for it in messages: a one, and its bits behind it.
+    /// The number that represents it in messages: a one, followed by its bits.
     #[must_use]
     pub const fn code(self) -> u64 {
         let bits = if self.length == 0 { 0 } else { self.bits >> (64 - self.length) };
         (1 << self.length) | bits
     }
 
-    /// The prefix of a number as [`code`](Self::code) gives; `None` if there is none.
+    /// The prefix of a number from [`code`](Self::code). `None` if the number is invalid.
     #[must_use]
     pub const fn from_code(code: u64) -> Option<Self> {
         let Some(length) = code.checked_ilog2() else { return None };
@@ -124,7 +124,7 @@ impl Prefix {
         Some(Self { bits, length })
     }
 
-    /// Whether these ranges ascend and no key lies in two of them.
+    /// Whether these ranges ascend and do not overlap.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "windows of two have two")]
     pub fn are_ascending(prefixes: &[Self]) -> bool {
@@ -138,17 +138,17 @@ fn filled(bits: u64, fill: u8) -> Key {
     Key::from_bytes(bytes)
 }
 
-/// How many keys a range holds, and the sum of their digests modulo 2^128.
+/// The number of keys in a range, and the sum of their digests modulo 2^128.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fingerprint {
-    /// How many keys.
+    /// The number of keys.
     pub keys: u64,
-    /// Sum of their digests.
+    /// The sum of their digests.
     pub sum: StateDigest,
 }
 
 impl Fingerprint {
-    /// This one with a key more.
+    /// This fingerprint with one more key.
     #[must_use]
     pub fn with(self, digest: StateDigest) -> Self {
         Self { keys: self.keys.saturating_add(1), sum: self.sum.plus(digest) }
@@ -161,8 +161,8 @@ impl Fingerprint {
     }
 }
 
-/// The key of one comparison of two nodes: every hash in it is taken under this key, so that nothing that
-/// was found out or made up before it fits.
+/// The key of one comparison of two nodes. Every hash in the comparison is computed under this key, so hashes
+/// that were learned or crafted before do not match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionKey(pub [u8; 16]);
 
@@ -192,7 +192,7 @@ impl SessionKey {
         first_bytes(&hasher)
     }
 
-    /// The id of a key in one state.
+    /// The id of a key with one state.
     #[must_use]
     pub fn entry(&self, key: &Key, digest: &StateDigest) -> [u8; SHORT_BYTES] {
         let mut hasher = self.hasher();
@@ -200,8 +200,8 @@ impl SessionKey {
         first_bytes(&hasher)
     }
 
-    /// The hash of a list of keys and their states. It does not add anything up, so a range whose digests
-    /// were made to add up to another's shows in it.
+    /// The hash of a list of keys and their states. It does not use sums, so it also shows a range whose
+    /// digests were crafted to have the sum of another range.
     #[must_use]
     pub fn bucket(&self, entries: &[(Key, StateDigest)]) -> [u8; LONG_BYTES] {
         let mut hasher = self.hasher();

@@ -1,7 +1,7 @@
-//! The signed head of an envelope: everything but the values, which it covers by their hash.
+//! The signed head of an envelope: everything except the values, which it covers by their hash.
 //!
-//! Because the signature covers head bytes that include the payload's hash, a head can be checked,
-//! compared and merged without its values: a put learns all it has to supersede from heads alone.
+//! The signature covers head bytes that include the payload's hash. So a head can be checked, compared and
+//! merged without its values, and a put learns all that it has to supersede from heads alone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::envelope::EnvelopeError;
 use crate::limits::{HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX, VALUES_MAX};
 use crate::{Context, Dot, Kind, Name, Space, TeamId};
 
-/// The version of the envelope format, first field of every head.
+/// The version of the envelope format, the first field of every head.
 pub const ENVELOPE_VERSION: u8 = 2;
 
-/// One value's place in an envelope.
+/// The entry of one value in an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct ValueEntry {
     #[n(0)]
@@ -47,21 +47,21 @@ impl ValueEntry {
         self.bytes as usize
     }
 
-    /// Whether the value is empty, which is a value like any other.
+    /// Whether the value is empty. An empty value is a value like any other.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
-    /// When readers stop returning the value. The envelope may live longer, so that it goes on
-    /// covering what it superseded.
+    /// The time from which readers no longer return the value. The envelope may live longer, so that it keeps
+    /// covering the values that it superseded.
     #[must_use]
     pub const fn expires(&self) -> UnixMillis {
         UnixMillis(self.expires_ms)
     }
 }
 
-/// The head as it is encoded: a CBOR map with integer keys, unknown keys skipped.
+/// The encoded form of the head: a CBOR map with integer keys. Unknown keys are skipped.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct Fields {
@@ -87,7 +87,7 @@ pub(crate) struct Fields {
     pub(crate) payload_hash: [u8; 32],
     #[n(10)]
     pub(crate) certificate: Option<CertificateHash>,
-    /// In a team's space its id, which makes the key.
+    /// The id of the team, in a team's space. It determines the key.
     #[n(11)]
     pub(crate) team: Option<TeamField>,
 }
@@ -97,15 +97,15 @@ pub(crate) struct Fields {
 #[cbor(transparent)]
 pub(crate) struct TeamField(#[cbor(n(0), with = "minicbor::bytes")] pub(crate) [u8; 32]);
 
-/// Names the certificate of an envelope's writer: the first 16 bytes of the BLAKE3 hash of its
-/// signed bytes. Certificates are signed by the network's authority, so no member gains by a collision
-/// among certificates of its own.
+/// Identifies the certificate of an envelope's writer: the first 16 bytes of the BLAKE3 hash of its signed
+/// bytes. The network's authority signs certificates, so a member cannot craft a collision among certificates
+/// of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct CertificateHash(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
 
 impl CertificateHash {
-    /// The name of a certificate with these signed bytes.
+    /// The hash of a certificate with these signed bytes.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "an array shorter than the hash")]
     pub fn of(certificate: &[u8]) -> Self {
@@ -114,8 +114,8 @@ impl CertificateHash {
     }
 }
 
-/// Names an envelope among those of its writer and key: its dot and the first 16 bytes of its
-/// digest. Two envelopes with one dot differ in the digest.
+/// Identifies an envelope among those of its writer and key: its dot and the first 16 bytes of its digest.
+/// Two envelopes with the same dot differ in the digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnvelopeId {
     /// The envelope's dot.
@@ -131,8 +131,7 @@ const SPACE_PROVIDER: u8 = 3;
 const SPACE_TEAM: u8 = 4;
 const SPACE_WRITERS: u8 = 5;
 
-/// The number of a space in a head. `Own` and `Writers` need no
-/// owner there: the writer is the owner.
+/// The number of a space in a head. `Own` and `Writers` need no owner there, because the writer is the owner.
 pub(crate) const fn space_number(space: &Space) -> u8 {
     match space {
         Space::Content => SPACE_CONTENT,
@@ -151,8 +150,8 @@ struct Parsed {
     digest: [u8; 32],
 }
 
-/// A head with its signature. Parsed and within its limits; [`verify`](Self::verify) checks the
-/// signature. Cheap to clone.
+/// A parsed head with its signature, within its limits. [`verify`](Self::verify) checks the signature. Cheap
+/// to clone.
 #[derive(Clone)]
 pub struct SignedHead {
     bytes: Bytes,
@@ -179,7 +178,7 @@ impl SignedHead {
         Ok(Self { bytes, signature, parsed: Arc::new(Parsed { fields, space, key, digest }) })
     }
 
-    /// What the signature is made over: a domain, the network and the head bytes.
+    /// The bytes that are signed: a domain, the network and the head bytes.
     pub(crate) fn signed_message(network: &NetworkId, head: &[u8]) -> Vec<u8> {
         [b"potluck envelope 2".as_slice(), network.as_bytes(), head].concat()
     }
@@ -204,13 +203,13 @@ impl SignedHead {
         &self.signature
     }
 
-    /// The BLAKE3 hash of the head bytes, which names this envelope.
+    /// The BLAKE3 hash of the head bytes. It identifies this envelope.
     #[must_use]
     pub fn digest(&self) -> &[u8; 32] {
         &self.parsed.digest
     }
 
-    /// What names this envelope among those of its writer and key.
+    /// The id of this envelope among those of its writer and key.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "an array shorter than the digest")]
     pub fn id(&self) -> EnvelopeId {
@@ -224,37 +223,37 @@ impl SignedHead {
         self.parsed.fields.certificate
     }
 
-    /// The key this is written under.
+    /// The key of the record.
     #[must_use]
     pub fn key(&self) -> Key {
         self.parsed.key
     }
 
-    /// The space it is written in.
+    /// The space of the record.
     #[must_use]
     pub fn space(&self) -> Space {
         self.parsed.space
     }
 
-    /// The name as it was typed; empty in [`Space::Content`].
+    /// The name of the record; empty in [`Space::Content`].
     #[must_use]
     pub fn name(&self) -> &str {
         &self.parsed.fields.name
     }
 
-    /// How readers fold it.
+    /// The rule by which readers fold the values.
     #[must_use]
     pub fn kind(&self) -> Kind {
         Kind::from_number(self.parsed.fields.kind)
     }
 
-    /// Who wrote and signed it.
+    /// The writer, which signed the head.
     #[must_use]
     pub fn writer(&self) -> PublicKey {
         PublicKey::from_bytes(self.parsed.fields.writer)
     }
 
-    /// The envelope's own dot: at least that of each of its values.
+    /// The envelope's own dot; not lower than that of any of its values.
     #[must_use]
     pub fn dot(&self) -> Dot {
         Dot::from_raw(self.parsed.fields.dot)
@@ -266,19 +265,19 @@ impl SignedHead {
         &self.parsed.fields.values
     }
 
-    /// What the writer had seen, and supersedes.
+    /// The dots that the writer had seen and supersedes.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.parsed.fields.context
     }
 
-    /// The end of the envelope's life: it is refused and dropped from then on.
+    /// The end of the envelope's life: from then on it is refused and dropped.
     #[must_use]
     pub fn expires(&self) -> UnixMillis {
         UnixMillis(self.parsed.fields.expires_ms)
     }
 
-    /// The BLAKE3 hash of the values, one behind the other.
+    /// The BLAKE3 hash of the concatenated values.
     #[must_use]
     pub fn payload_hash(&self) -> &[u8; 32] {
         &self.parsed.fields.payload_hash
@@ -319,7 +318,7 @@ fn check_values(fields: &Fields) -> Result<(), EnvelopeError> {
     Ok(())
 }
 
-/// The space and key that the fields stand for.
+/// The space and the key of the fields.
 fn place(fields: &Fields) -> Result<(Space, Key), EnvelopeError> {
     let space = match fields.space {
         SPACE_CONTENT => {

@@ -1,10 +1,10 @@
-//! Kinds: how a reader folds the values under a key. Replicas treat all kinds alike.
+//! Kinds: the rules by which a reader folds the values under a key. Replicas treat all kinds alike.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How concurrent values are read. Replicas keep kinds they do not know, so that a newer client can
-/// use older replicas.
+/// How concurrent values are read. Replicas store unknown kinds too, so that a newer client can use older
+/// replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Kind {
     /// All concurrent values are returned; the client merges by writing with the context it read.
@@ -12,25 +12,25 @@ pub enum Kind {
     Siblings,
     /// The value with the highest (dot, writer) wins.
     Lww,
-    /// The sum of what each writer counted.
+    /// The sum of the shares of all writers.
     Counter,
-    /// A set of texts, which the writers add and remove; adding wins.
+    /// A set of texts that the writers add and remove. An addition wins over a concurrent removal.
     Set,
-    /// Fields with a value each, which the writers set and unset; setting wins.
+    /// Fields with one value each that the writers set and unset. Setting wins over a concurrent unset.
     Map,
-    /// Internal: one value per writer, none supersedes another's. Carries provider records.
+    /// Internal: one value per writer; no value supersedes that of another writer. Used for provider records.
     PerWriter,
     /// A kind of a newer version.
     Unknown(u8),
 }
 
-/// Why a word names no kind that a client can write a value of.
+/// Why a word is not a kind of which a client can write a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KindError {
-    /// It names none.
+    /// It is not the name of a kind.
     #[error("a kind is one of siblings, lww")]
     Unknown,
-    /// A record of that kind is changed by operations, and no value is put into it.
+    /// Records of that kind are changed by operations, not by a put.
     #[error("a {kind} is not put: {}", .kind.how_to_change().unwrap_or("it has operations"))]
     Operated {
         /// The kind.
@@ -53,7 +53,7 @@ impl Kind {
         }
     }
 
-    /// The kind of a number.
+    /// The kind with a number.
     #[must_use]
     pub const fn from_number(number: u8) -> Self {
         match number {

@@ -1,13 +1,12 @@
-//! What a Potluck record is: pure data, no protocol.
+//! The data of records, without a protocol.
 //!
-//! A record lives under a [`Key`](potluck_base::Key), the hash of its [`Space`] and [`Name`]. Each
-//! writer keeps one signed [`Envelope`] per key with its whole live state for that key: values,
-//! each with its [`Dot`], and a [`Context`] of all that the writer had seen. Replicas keep the
-//! newest envelope per writer ([`State`]); readers fold what they got into a [`Reading`].
+//! A record is stored under a [`Key`](potluck_base::Key), the hash of its [`Space`] and [`Name`]. Each writer
+//! has one signed [`Envelope`] per key with its whole live state for that key: its values, each with its
+//! [`Dot`], and a [`Context`] of everything that the writer had seen. Replicas keep the newest envelope of
+//! each writer ([`State`]); readers fold these into a [`Reading`].
 //!
-//! **Invariants:** merging is commutative, associative and idempotent, reads no clock and
-//! truncates nothing; a signature covers the exact bytes that are kept; every size has a limit in
-//! [`limits`].
+//! **Invariants:** merging is commutative, associative and idempotent, reads no clock and truncates nothing;
+//! a signature covers the exact bytes that are stored; every size has a limit in [`limits`].
 
 // What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
 #![cfg_attr(

@@ -1,35 +1,35 @@
-//! Listing the names of a space: the question, and what a holder knows of each name.
+//! The listing of names in a space: the query, and a holder's state of each name.
 //!
-//! Several replicas hold a name, and they may differ. [`NamedState::merge`] keeps the state that has the
-//! newest dot, then the larger sum of dots: of two states, one of which has all envelopes of the other or
-//! newer ones, that is always the newer state, so a deletion hides the value that a stale replica still
-//! has. Of two states that diverged it is one of them, until the replicas have repaired each other.
+//! Several replicas hold a name, and they may differ. [`NamedState::merge`] keeps the state with the newest
+//! dot, and at equal dots the one with the larger sum of dots. If one of two states has all envelopes of the
+//! other, or newer ones, it is the one that is kept, so a deletion hides the value of a stale replica. If two
+//! states diverged, one of them is kept until the replicas have repaired each other.
 
 use potluck_base::{PublicKey, UnixMillis};
 
 use crate::head::space_number;
 use crate::{Dot, HasHead, Kind, Name, Space, State, TeamId};
 
-/// Most entries of one page, and most names that a holder looks at for it. Raising it makes a page occupy
-/// the store longer: a name costs one read of its record.
+/// Most entries of one page, and most names that a holder reads for it. Raising it makes a page occupy the
+/// store longer: each name costs one read of its record.
 pub const NAMES_PAGE_MAX: u32 = 1024;
 
-/// A question for one page of names, in their order as bytes.
+/// A query for one page of names, in the order of their bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamesQuery {
-    /// The space; in [`Space::Content`] and [`Space::Provider`] nothing has a name to list.
+    /// The space. [`Space::Content`] and [`Space::Provider`] have no names to list.
     pub space: Space,
-    /// Only names that begin so; may be empty.
+    /// Only names with this prefix; may be empty.
     pub prefix: String,
-    /// Only names behind this one.
+    /// Only names after this one.
     pub after: Option<String>,
-    /// Only names up to this one, itself included.
+    /// Only names up to and including this one.
     pub until: Option<String>,
     /// Most entries, at most [`NAMES_PAGE_MAX`].
     pub limit: u32,
 }
 
-/// What one holder knows of a name.
+/// The state of a name at one holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedState {
     /// The name.
@@ -40,17 +40,16 @@ pub struct NamedState {
     pub dots: u128,
     /// The kind of the newest envelope.
     pub kind: Kind,
-    /// Values that a reader sees; 0: deleted.
+    /// Values that a reader sees; 0 if it is deleted.
     pub values: u32,
     /// Bytes of the live values.
     pub bytes: u64,
-    /// When the last live value expires.
+    /// The expiry of the last live value.
     pub expires: UnixMillis,
 }
 
 impl Space {
-    /// The number of this space in messages and heads, and the owner if it is an own space, or the
-    /// id of the team.
+    /// The number of this space in messages and heads, and the owner of an own space or the id of a team.
     #[must_use]
     pub const fn to_parts(&self) -> (u8, Option<[u8; 32]>) {
         let owner = match self {
@@ -61,7 +60,7 @@ impl Space {
         (space_number(self), owner)
     }
 
-    /// The space of which [`to_parts`](Self::to_parts) gives these; `None` if there is none.
+    /// The space with these [`to_parts`](Self::to_parts). `None` if there is none.
     #[must_use]
     pub fn from_parts(number: u8, owner: Option<[u8; 32]>) -> Option<Self> {
         let of_owner = |owner: [u8; 32]| {
@@ -75,7 +74,8 @@ impl Space {
 }
 
 impl NamedState {
-    /// What `state` shows of `name` at `now`; `None` if nothing in it lives, not even a deletion.
+    /// The listing entry of `name` for `state` at `now`. `None` if no envelope in it is alive, not even a
+    /// deletion.
     #[must_use]
     pub fn of<E: HasHead>(name: Name, state: &State<E>, now: UnixMillis) -> Option<Self> {
         let heads = || state.iter().map(HasHead::signed_head).filter(|head| head.expires() > now);
@@ -93,7 +93,7 @@ impl NamedState {
         for live in state.live(now) {
             let Some(head) = state.of(&live.writer).map(HasHead::signed_head) else { continue };
             let Some(value) = head.values().get(live.index) else { continue };
-            // Of each other kind a reader sees one value, whatever the number of writers.
+            // Of every other kind, a reader sees one value, whatever the number of writers is.
             let folds = head.kind() != Kind::Siblings;
             if !folds || !folded.contains(&head.kind()) {
                 entry.values = entry.values.saturating_add(1);
@@ -107,7 +107,7 @@ impl NamedState {
         Some(entry)
     }
 
-    /// Takes what another holder says of the same name: the newer of both stays.
+    /// Merges the state of another holder: the newer of both is kept.
     pub fn merge(&mut self, other: Self) {
         if other.rank() > self.rank() {
             *self = other;
@@ -120,7 +120,7 @@ impl NamedState {
         self.values > 0
     }
 
-    /// The rest of the fields makes the order total, so that it does not matter which node was asked first.
+    /// The other fields make the order total, so the result does not depend on the order of answers.
     fn rank(&self) -> (Dot, u128, u32, u64, UnixMillis, u8) {
         (self.newest, self.dots, self.values, self.bytes, self.expires, self.kind.number())
     }

@@ -1,7 +1,7 @@
-//! Operations on counters, sets and maps: what a writer asks for, before it becomes the next share.
+//! Operations on counters, sets and maps. A writer turns an operation into its next share.
 //!
-//! An operation travels to a replica that carries it out for the asker, so it has a CBOR form: an array
-//! of its number and its arguments.
+//! A node can send an operation to a replica, which carries it out for the node, so it has a CBOR form: an
+//! array of its number and its arguments.
 
 use bytes::Bytes;
 use minicbor::{Decoder, Encoder};
@@ -18,7 +18,7 @@ pub enum Operation {
     Count(i64),
     /// Adds elements to a set.
     AddElements(Vec<String>),
-    /// Removes elements from a set: what the writer has read of them.
+    /// Removes elements from a set: those additions that the writer has read.
     RemoveElements(Vec<String>),
     /// Sets a field of a map.
     SetField {
@@ -27,7 +27,7 @@ pub enum Operation {
         /// Its value.
         value: Bytes,
     },
-    /// Removes a field from a map: what the writer has read of it.
+    /// Removes a field from a map: those additions that the writer has read.
     UnsetField {
         /// The field's name.
         field: String,
@@ -37,7 +37,7 @@ pub enum Operation {
 /// Why an operation is not possible. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {
-    /// It is no operation of a known form.
+    /// It does not have the form of a known operation.
     #[error("not an operation")]
     Malformed,
     /// It names no element.
@@ -58,7 +58,7 @@ pub enum OperationError {
     /// An element or a field's name holds a control character, such as the end of a line.
     #[error("an element or a field's name holds no control characters")]
     Control,
-    /// A field's value, or all elements together, fit no share.
+    /// A field's value, or all elements together, do not fit into a share.
     #[error(
         "one writer keeps at most {SHARE_BYTES_MAX} bytes under a name, this operation has {0}"
     )]
@@ -90,7 +90,7 @@ impl Operation {
         }
     }
 
-    /// Whether it only takes something away, so that it needs a record to take it from.
+    /// Whether it only removes something, so that it needs an existing record.
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
@@ -99,7 +99,7 @@ impl Operation {
         }
     }
 
-    /// Whether the next share depends on the shares of other writers. A counter's does not.
+    /// Whether the next share depends on the shares of other writers. For a counter it does not.
     #[must_use]
     pub const fn reads_others(&self) -> bool {
         !matches!(self, Self::Count(_))
@@ -108,7 +108,7 @@ impl Operation {
     /// Checks the operation against the limits of its arguments.
     ///
     /// # Errors
-    /// [`OperationError`] says which one is broken.
+    /// [`OperationError`] names the broken limit.
     pub fn check(&self) -> Result<(), OperationError> {
         let bytes = match self {
             Self::Count(_) => 0,
@@ -159,7 +159,7 @@ impl Operation {
     /// Reads an operation and checks it.
     ///
     /// # Errors
-    /// [`OperationError`] if it has no known form or breaks a limit.
+    /// [`OperationError`] if it does not have a known form or breaks a limit.
     pub fn decode(bytes: &[u8]) -> Result<Self, OperationError> {
         if bytes.len() > OPERATION_BYTES_MAX {
             return Err(OperationError::Large(bytes.len()));

@@ -1,4 +1,4 @@
-//! What a reader sees: the live values of a state, folded by kind.
+//! The result of a read: the live values of a state, folded by kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use potluck_base::{PublicKey, UnixMillis};
 use crate::limits::PROVIDERS_MAX;
 use crate::{Context, Dot, Envelope, Kind, Shares, Space, State};
 
-/// What the shares of a counter, set or map make together.
+/// The folded value of all shares of a counter, set or map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Folded {
     /// The sum of a counter.
@@ -20,8 +20,8 @@ pub enum Folded {
 }
 
 impl Folded {
-    /// This as JSON text: a counter's decimal, an array of a set's elements, an object of a map's
-    /// fields. A field's value that is no text is an object with its `valueBase64`.
+    /// The value as JSON text: a decimal number for a counter, an array for a set, an object for a map. A
+    /// field's value that is not UTF-8 is an object with its `valueBase64`.
     #[must_use]
     pub fn to_json(&self) -> String {
         let (mut out, mut first) = (String::new(), true);
@@ -79,34 +79,35 @@ fn push_json_text(out: &mut String, text: &str) {
 pub struct Value {
     /// The bytes; of a counter, set or map [its JSON](Folded::to_json).
     pub bytes: Bytes,
-    /// Who wrote it; of a counter, set or map the writer of the newest share.
+    /// Its writer; of a counter, set or map the writer of the newest share.
     pub writer: PublicKey,
-    /// Its version; of a counter, set or map that of the newest share.
+    /// Its version; of a counter, set or map the version of the newest share.
     pub dot: Dot,
-    /// How it was meant to be read.
+    /// The kind with which it was written.
     pub kind: Kind,
-    /// When it expires; of a counter, set or map when the last share does.
+    /// Its expiry; of a counter, set or map the expiry of the last share.
     pub expires: UnixMillis,
-    /// What the shares make, if it is a counter, set or map.
+    /// The folded value, if it is a counter, set or map.
     pub folded: Option<Folded>,
 }
 
 /// A folded state.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reading {
-    /// No value: absent or deleted. One: the value. More: siblings to merge. Newest first.
+    /// No value: absent or deleted. One value: the value. Several values: siblings to merge, the newest
+    /// first.
     pub values: Vec<Value>,
-    /// What a write must carry to supersede all of this.
+    /// The context that a write needs to supersede all of these values.
     pub context: Context,
 }
 
 impl Reading {
-    /// Folds `state` as a reader at `now` does.
+    /// Folds `state` for a reader at `now`.
     ///
-    /// Kinds fold apart: last-write-wins values to the highest (dot, writer), the shares of a counter,
-    /// set or map to one value, siblings not at all. Shares that cannot be read are left out.
-    /// Mixed kinds under one key come back together, with their kinds. Equal content written by
-    /// several writers is one value. Of provider records the newest [`PROVIDERS_MAX`] are read.
+    /// Each kind is folded separately: last-write-wins values to the highest (dot, writer), the shares of a
+    /// counter, set or map to one value, siblings not at all. Shares that cannot be decoded are left out. If
+    /// one key has values of several kinds, all are returned with their kinds. Equal values of several
+    /// writers are one value. Of provider records the newest [`PROVIDERS_MAX`] are read.
     #[must_use]
     pub fn of(state: &State<Envelope>, now: UnixMillis) -> Self {
         let mut values: Vec<Value> = state
@@ -148,7 +149,7 @@ impl Reading {
     }
 }
 
-/// Puts one value in the place of all shares of a counter, set or map: that of the newest share.
+/// Replaces all shares of a counter, set or map by one value with the version of the newest share.
 fn fold_shares(values: &mut Vec<Value>, state: &State<Envelope>, now: UnixMillis) {
     for kind in [Kind::Counter, Kind::Set, Kind::Map] {
         let shares = values.iter().filter(|value| value.kind == kind);

@@ -1,12 +1,13 @@
 //! Shares: the value that one writer keeps of a counter, a set or a map.
 //!
-//! Each writer's envelope has one value, its share: what it counted, added or set itself, and which
-//! additions of others it has removed. Replicas do not read shares. A reader folds the shares of all
-//! writers; a writer makes its next share from its last one, an operation, and what it has read.
+//! Each writer's envelope has one value, its share: what the writer itself counted, added or set, and which
+//! additions of other writers it has removed. Replicas do not decode shares. A reader folds the shares of all
+//! writers. A writer computes its next share from its last one, an operation, and the shares that it has
+//! read.
 //!
-//! **Invariants:** the fold depends on the set of shares alone, not on their order; the context of a
-//! share covers no value of another writer; a removal names the additions that its writer had read, so
-//! an addition that it had not read stays.
+//! **Invariants:** the folded value depends only on the set of shares, not on their order; the context of a
+//! share covers no value of another writer; a removal names additions that its writer had read, so an
+//! addition that it had not read stays.
 
 mod counter;
 mod entries;
@@ -23,10 +24,10 @@ use crate::{Dot, Envelope, Kind, Operation, State};
 pub use counter::Counted;
 pub use entries::{Entries, Removals};
 
-/// What one writer keeps of a counter, a set or a map.
+/// The share of one writer of a counter, a set or a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Share {
-    /// What it counted.
+    /// The sums that it counted.
     Counter(Counted),
     /// The elements that it added, and its removals.
     Set(Entries<()>),
@@ -34,16 +35,16 @@ pub enum Share {
     Map(Entries<Bytes>),
 }
 
-/// Why there is no next share, or bytes are no share. Nothing changed.
+/// Why there is no next share, or why bytes are not a share. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ShareError {
-    /// The bytes are not the share of a record of this kind, or they break a limit of it.
+    /// The bytes are not a share of a record of this kind, or they exceed a limit.
     #[error("this is not one writer's share of a counter, set or map")]
     Malformed,
-    /// The writer would have counted more than its share holds.
+    /// The writer's count would exceed its share.
     #[error("one node counts at most 2^64 - 1 up and as much down; it is at {0}")]
     CounterFull(i128),
-    /// The writer would keep too many elements or fields.
+    /// The writer would have too many elements or fields.
     #[error(
         "one node keeps at most {SHARE_ENTRIES_MAX} elements or fields and removals under a name; it \
          would keep {0}"
@@ -58,7 +59,7 @@ impl Share {
     /// The share in the value of an envelope of this kind.
     ///
     /// # Errors
-    /// [`ShareError::Malformed`] if it is none. A reader leaves it out.
+    /// [`ShareError::Malformed`] if the bytes are not a share. A reader leaves them out.
     pub fn decode(kind: Kind, bytes: &Bytes) -> Result<Self, ShareError> {
         if bytes.len() > SHARE_BYTES_MAX {
             return Err(ShareError::Malformed);
@@ -83,14 +84,14 @@ impl Share {
     }
 }
 
-/// What one writer's newest envelope holds.
+/// The newest envelope of one writer, as far as shares need it.
 #[derive(Debug, Clone)]
 struct Seen {
     /// The envelope's dot.
     dot: Dot,
     /// Whether the share counts: it has not expired, and no context covers it.
     live: bool,
-    /// `None`: a tombstone, a value of another kind, or bytes that are no share.
+    /// `None` for a tombstone, a value of another kind, or bytes that are not a share.
     share: Option<Share>,
 }
 
@@ -114,7 +115,7 @@ impl Shares {
             let head = envelope.head();
             let last = envelope.values().last().filter(|_| head.kind() == kind);
             let share = last.and_then(|(_, bytes)| Share::decode(kind, &bytes).ok());
-            // A removal counts also where a deletion covers the share that has it: it was made before.
+            // A removal counts even if a deletion covers its share, because the removal was made before.
             match &share {
                 Some(Share::Set(entries)) => removed.join(&entries.removals),
                 Some(Share::Map(entries)) => removed.join(&entries.removals),
@@ -126,7 +127,7 @@ impl Shares {
         Self { kind, by_writer, removed }
     }
 
-    /// The value that the live shares make.
+    /// The folded value of the live shares.
     #[must_use]
     pub fn fold(&self) -> Folded {
         match self.kind {
@@ -173,8 +174,8 @@ impl Shares {
             .map(|(writer, (name, dot, value))| (writer, name, dot, value))
     }
 
-    /// Whether the addition that a removal names may still be in a share that this state lacks: that
-    /// writer's envelope here is older than the addition, or is not here.
+    /// Whether the addition that a removal names may still be in a share that this state lacks: the stored
+    /// envelope of that writer is older than the addition, or there is none.
     fn may_return(&self, writer: &PublicKey, dot: Dot) -> bool {
         let holds = |share: &Share| match share {
             Share::Set(entries) => entries.has(dot),
@@ -196,27 +197,27 @@ fn as_map(share: &Share) -> Option<&Entries<Bytes>> {
     if let Share::Map(entries) = share { Some(entries) } else { None }
 }
 
-/// A writer that makes its next share.
+/// A writer that computes its next share.
 #[derive(Debug, Clone, Copy)]
 pub struct Author<'a> {
     /// The writer.
     pub me: PublicKey,
     /// Its last share, of the same kind.
     pub own: Option<&'a Share>,
-    /// Whether that share counts: it has not expired, and no context that was read covers it. If it
-    /// does not, the writer starts again from nothing.
+    /// Whether that share counts: it has not expired, and no context that was read covers it. If it does not
+    /// count, the writer starts with an empty share.
     pub own_is_live: bool,
     /// The shares that were read.
     pub shares: &'a Shares,
     /// The first dot that the writer may issue.
     pub first: Dot,
-    /// Removals of additions older than this are dropped: no such addition can be alive.
+    /// Removals of additions older than this are dropped, because such an addition cannot be alive.
     pub forgotten: Dot,
 }
 
 impl Author<'_> {
-    /// The share after `operation`, and the highest dot that is issued in it, [`first`](Self::first) at
-    /// least.
+    /// The share after `operation`, and the highest dot that is issued in it, which is at least
+    /// [`first`](Self::first).
     ///
     /// # Errors
     /// [`ShareError`] if the next share would break a limit.
@@ -233,7 +234,7 @@ impl Author<'_> {
             Operation::AddElements(elements) => {
                 let mut entries = self.begin(as_set);
                 for (index, element) in elements.iter().enumerate() {
-                    // Each addition has a dot of its own, so that it can be removed alone.
+                    // Each addition has its own dot, so that it can be removed separately.
                     if index > 0 {
                         dot = Dot::from_raw(dot.raw().saturating_add(1));
                     }
@@ -281,8 +282,8 @@ impl Author<'_> {
         own
     }
 
-    /// Takes an element or field out of the writer's own entries, and notes that the additions of
-    /// others which it has read are removed.
+    /// Removes an element or field from the writer's own entries, and records the removal of the additions of
+    /// other writers that it has read.
     fn take_away<V>(
         &self,
         entries: &mut Entries<V>,
@@ -298,7 +299,7 @@ impl Author<'_> {
     }
 }
 
-/// Checks a share against the limits of what one writer keeps.
+/// Checks a share against the limits of one writer.
 fn check(share: &Share) -> Result<(), ShareError> {
     let entries = match share {
         Share::Counter(_) => 0,

@@ -1,4 +1,4 @@
-//! Spaces (who may write a key) and names, and the keys they make.
+//! Spaces (the rules for the writers of a key) and names, and the keys that they determine.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,11 +8,11 @@ use potluck_base::{Key, PublicKey};
 use crate::TeamId;
 use crate::limits::NAME_BYTES_MAX;
 
-/// A record's name as it was typed: 1 to 512 bytes of UTF-8, `/` allowed, no control characters.
+/// The name of a record: 1 to 512 bytes of UTF-8; `/` is allowed, control characters are not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
-/// Why a text is no name.
+/// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// It is empty.
@@ -30,7 +30,7 @@ impl Name {
     /// Checks and wraps a name.
     ///
     /// # Errors
-    /// [`NameError`] says which rule it breaks.
+    /// [`NameError`] says which rule is broken.
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
         if name.is_empty() {
@@ -58,16 +58,16 @@ impl fmt::Display for Name {
     }
 }
 
-/// Who may write under a key.
+/// The rule that decides which writers may write a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Space {
-    /// The key is the value's hash; immutable.
+    /// The key is the hash of the value; immutable.
     Content,
-    /// One writer, the owner of this key.
+    /// One writer, the owner with this key.
     Own(PublicKey),
     /// Any admitted member of an `invite` or `lab` network.
     Commons,
-    /// Internal: who provides the content with this id. One short-lived value per writer.
+    /// Internal: the providers of the content with this id. One short-lived value per writer.
     Provider,
     /// The writers on the signed list of the team's owner; see [`TeamList`](crate::TeamList).
     Team(TeamId),
@@ -75,14 +75,14 @@ pub enum Space {
     Writers(PublicKey),
 }
 
-/// Why a text names no space.
+/// Why a text is not a space.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a space is one of commons, content, own, own/<public key hex>, team/<id>")]
 pub struct SpaceError;
 
 impl Space {
-    /// The key of `name` in this space; `None` in [`Space::Content`], where the value makes the
-    /// key (see [`Space::content_key`]).
+    /// The key of `name` in this space. `None` in [`Space::Content`], where the value determines the key (see
+    /// [`Space::content_key`]).
     #[must_use]
     pub fn key(&self, name: &Name) -> Option<Key> {
         // Derived keys and the plain hash of content are separate domains of BLAKE3 by
@@ -113,8 +113,8 @@ impl Space {
         Key::from_bytes(*blake3::hash(value).as_bytes())
     }
 
-    /// Whether `writer` may write here, as far as the space itself says it: the writers of a team are on
-    /// a list.
+    /// Whether `writer` may write here, according to the space alone: the writers of a team are on a separate
+    /// list.
     #[must_use]
     pub fn admits(&self, writer: &PublicKey) -> bool {
         match self {
@@ -126,7 +126,7 @@ impl Space {
     /// Reads a space as a user types it; a bare `own` means `me`.
     ///
     /// # Errors
-    /// [`SpaceError`] if it names none that a client can write.
+    /// [`SpaceError`] if it is not a space that a client can write.
     pub fn parse(text: &str, me: &PublicKey) -> Result<Self, SpaceError> {
         match text {
             "commons" => Ok(Self::Commons),

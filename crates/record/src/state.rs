@@ -1,11 +1,11 @@
 //! The state of a key: the newest envelope of each writer. This is the one merge rule.
 //!
-//! Per writer the envelope with the highest (dot, digest) is kept, which makes merging a join of
-//! maxima: commutative, associative, idempotent, blind to kinds, values and clocks. What a reader
-//! sees is computed from it: every value whose dot no context covers.
+//! For each writer the envelope with the highest (dot, digest) is kept. Merging is therefore a join of
+//! maxima: commutative, associative, idempotent, and independent of kinds, values and clocks. The values that
+//! a reader sees are computed from the state: every value whose dot no context covers.
 //!
-//! A fully superseded envelope stays until it expires. Dropping it early would make the result
-//! depend on the order of arrival when a writer lies about its context.
+//! A fully superseded envelope stays until it expires. If it were dropped earlier, the result would depend on
+//! the order of arrival when a writer signs a false context.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use potluck_base::{PublicKey, UnixMillis};
 
 use crate::{Context, Dot, Envelope, EnvelopeId, SignedHead, Space};
 
-/// Anything with a signed head: a whole [`Envelope`], or the [`SignedHead`] alone.
+/// A type with a signed head: a whole [`Envelope`], or the [`SignedHead`] alone.
 pub trait HasHead {
     /// The signed head.
     fn signed_head(&self) -> &SignedHead;
@@ -32,19 +32,19 @@ impl HasHead for SignedHead {
     }
 }
 
-/// What merging one envelope did.
+/// The outcome of merging one envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merged {
-    /// The writer had none here.
+    /// The state had no envelope of the writer.
     New,
-    /// It replaced the writer's older one.
+    /// It replaced an older envelope of the writer.
     Newer,
-    /// It was here already.
+    /// The state had it already.
     Equal,
-    /// The writer's newer one stays.
+    /// The state has a newer envelope of the writer, which stays.
     Older(EnvelopeId),
-    /// It is newer, but does not follow from the writer's one that is kept, which stays: two
-    /// machines write as one. Only at ingress.
+    /// It is newer, but does not continue the stored envelope of the writer, which stays: two machines write
+    /// with one key. Only when a writer's node stores.
     Forked(EnvelopeId),
 }
 
@@ -58,9 +58,9 @@ impl Merged {
 
 /// A fingerprint of a state: the sum of the first 16 bytes of its envelopes' digests, modulo 2^128.
 ///
-/// A sum, so that a store can keep it up to date from the one envelope that changes. It decides
-/// whether two replicas agree, not whether data is genuine: who forges a collision (2^64 work over
-/// envelopes of its own) can hide nothing but its own update from a comparison.
+/// It is a sum, so that a store can update it from the one envelope that changes. It decides whether two
+/// replicas agree, not whether data is genuine. A writer that forges a collision (2^64 work over envelopes of
+/// its own) can hide only its own update from a comparison.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct StateDigest(u128);
 
@@ -85,25 +85,25 @@ impl StateDigest {
         u128::from_be_bytes(std::array::from_fn(|index| head.digest()[index]))
     }
 
-    /// The sum of two digests, as a state's digest is the sum of its envelopes'.
+    /// The sum of two digests. The digest of a state is the sum over its envelopes.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
     }
 
-    /// This digest without the part `other` of the sum.
+    /// This digest minus `other`.
     #[must_use]
     pub const fn minus(self, other: Self) -> Self {
         Self(self.0.wrapping_sub(other.0))
     }
 
-    /// This digest with `head` in it.
+    /// This digest after `head` was added.
     #[must_use]
     pub fn with(self, head: &SignedHead) -> Self {
         Self(self.0.wrapping_add(Self::of(head)))
     }
 
-    /// This digest with `head` taken out.
+    /// This digest after `head` was removed.
     #[must_use]
     pub fn without(self, head: &SignedHead) -> Self {
         Self(self.0.wrapping_sub(Self::of(head)))
@@ -122,16 +122,16 @@ impl fmt::Debug for StateDigest {
     }
 }
 
-/// Whether `candidate` is newer than `held`, of one writer. At equal dots (a writer that signed two
-/// things as one) the higher digest wins, so that all replicas choose alike.
+/// Whether `candidate` is newer than `held`, of the same writer. At equal dots (a writer that signed two
+/// envelopes with one dot) the higher digest wins, so that all replicas decide alike.
 #[must_use]
 pub fn supersedes(candidate: &SignedHead, held: &SignedHead) -> bool {
     (candidate.dot(), candidate.digest()) > (held.dot(), held.digest())
 }
 
-/// Whether `candidate` can be what the writer of `held` signed after it: each value of `held` that
-/// lives at `now` is there again or covered. A writer that runs once never signs anything else, since
-/// it begins with its own last envelope.
+/// Whether `candidate` can be an envelope that the writer of `held` signed after it: each value of `held`
+/// that lives at `now` is repeated or covered. A writer that runs once never signs another envelope, because
+/// it starts with its own last envelope.
 #[must_use]
 pub fn succeeds(candidate: &SignedHead, held: &SignedHead, now: UnixMillis) -> bool {
     let kept = |dot: Dot| candidate.values().iter().any(|value| value.dot() == dot);
@@ -143,14 +143,14 @@ pub fn succeeds(candidate: &SignedHead, held: &SignedHead, now: UnixMillis) -> b
         })
 }
 
-/// One live value's place in a state.
+/// The position of one live value in a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Live {
-    /// Who wrote it.
+    /// Its writer.
     pub writer: PublicKey,
     /// Its dot.
     pub dot: Dot,
-    /// Which value of the writer's envelope it is.
+    /// The index of the value in the writer's envelope.
     pub index: usize,
 }
 
@@ -173,7 +173,7 @@ impl<E: HasHead> State<E> {
         Self::default()
     }
 
-    /// Takes an envelope in.
+    /// Merges an envelope.
     pub fn merge(&mut self, envelope: E) -> Merged {
         let head = envelope.signed_head();
         let outcome = match self.by_writer.get(&head.writer()).map(HasHead::signed_head) {
@@ -199,7 +199,7 @@ impl<E: HasHead> State<E> {
         self.by_writer.get(writer)
     }
 
-    /// How many writers there are.
+    /// The number of writers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_writer.len()
@@ -217,13 +217,13 @@ impl<E: HasHead> State<E> {
         self.heads().fold(StateDigest::EMPTY, StateDigest::with)
     }
 
-    /// Drops envelopes whose life is over at `now`. For readers; replicas expire in their store.
+    /// Drops envelopes whose life has ended at `now`. For readers; replicas expire envelopes in their store.
     pub fn expire(&mut self, now: UnixMillis) {
         self.by_writer.retain(|_, envelope| envelope.signed_head().expires() > now);
     }
 
-    /// Everything that a writer which has read this state has seen: all dots in it and all that its
-    /// contexts cover, fitted ([`Context::fit`]), so that it can be signed and printed.
+    /// Everything that a writer which has read this state has seen: all dots in it and all dots that its
+    /// contexts cover, reduced to the limit ([`Context::fit`]), so that it can be signed and printed.
     #[must_use]
     pub fn context(&self) -> Context {
         let mut context = Context::new();
@@ -235,8 +235,8 @@ impl<E: HasHead> State<E> {
         context
     }
 
-    /// All that the contexts of these envelopes cover, together. Unlike [`context`](Self::context) it
-    /// is not fitted, and the envelopes' own dots are not in it.
+    /// The union of the contexts of these envelopes. Unlike [`context`](Self::context) it is not reduced, and
+    /// does not include the envelopes' own dots.
     #[must_use]
     pub fn covered(&self) -> Context {
         let mut covered = Context::new();
@@ -259,9 +259,9 @@ impl<E: HasHead> State<E> {
             .collect()
     }
 
-    /// Whether `candidate`, which its writer's node stores, finds a place among the `most` writers of the
-    /// key. A writer has one while any of its values lives that no context covers. A writer without one
-    /// gets one if fewer than `most` others are left that the candidate does not supersede.
+    /// Whether the writer of `candidate`, which its node stores, may be one of the `most` writers of the key.
+    /// A writer has a place while it has a live value that no context covers. A writer without a place gets
+    /// one if, without the writers that the candidate supersedes, fewer than `most` others have one.
     #[must_use]
     pub fn has_place_for(&self, candidate: &E, most: usize, now: UnixMillis) -> bool
     where
@@ -280,7 +280,7 @@ impl<E: HasHead> State<E> {
         others.len() < most
     }
 
-    /// When the last of these envelopes expires; what supersedes them must live as long.
+    /// The expiry of the last of these envelopes. An envelope that supersedes them must live as long.
     #[must_use]
     pub fn last_expiry(&self) -> UnixMillis {
         self.heads().map(SignedHead::expires).max().unwrap_or_default()

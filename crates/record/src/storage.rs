@@ -1,8 +1,8 @@
-//! What the core asks of a store, and what the store answers. Pure data: `store` carries it out on
+//! The operations that the core requests from a store, and their replies. Pure data: `store` executes them on
 //! disk, the simulator in memory.
 //!
-//! **Invariant:** an answer to a merge or removal means that it is durable. The code that executes the
-//! operations commits first and answers then.
+//! **Invariant:** a reply to a merge or removal means that it is durable. The executing code commits first
+//! and replies then.
 
 use bytes::Bytes;
 use potluck_base::{Key, PublicKey, UnixMillis};
@@ -12,72 +12,70 @@ use crate::{
     Prefix, SignedHead, StateDigest,
 };
 
-/// Which of the core's requests an answer belongs to.
+/// Identifies the core's request that a reply belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u64);
 
-/// In which role a node keeps an envelope. The two are kept apart: what a node wrote it must
-/// remember also where others are the replicas.
+/// The role in which a node stores an envelope. The roles are separate, because a node must remember its own
+/// writes even if other nodes are the replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
-    /// As one of the replicas of the key: the newest envelope per writer.
+    /// As a replica of the key: the newest envelope of each writer.
     Replica,
     /// As the writer: this node's own newest envelope for the key.
     Own,
 }
 
-/// How an envelope came to be merged, and so what it is held to besides the merge rule.
+/// The origin of an envelope that is merged, which decides about limits besides the merge rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MergeAs {
-    /// Its writer's node asks for it. Refused if it would be a new writer beyond `writers_max`, or
-    /// if it does not succeed the writer's one that is kept (see [`crate::state::succeeds`]).
+    /// The writer's node stores it. Refused if it would be a new writer beyond `writers_max`, or if it does
+    /// not continue the writer's stored envelope (see [`crate::state::succeeds`]).
     Ingress {
         /// Most writers of the key.
         writers_max: u16,
-        /// The time by which values have expired.
+        /// The time that decides which values have expired.
         now: UnixMillis,
     },
-    /// Another holder has it, or it is the writer's own place: held to nothing else, so that all
-    /// holders come to the same state.
+    /// Another holder has it, or it goes into the writer's own place. No limit applies, so that all holders
+    /// reach the same state.
     Repair,
 }
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StorageOp {
-    /// Merges an envelope into the state of its key: read, decide, write as one. The signature was
-    /// checked before.
+    /// Merges an envelope into the state of its key, atomically. The caller has checked the signature.
     Merge {
         /// The envelope.
         envelope: Envelope,
-        /// Where to.
+        /// The place to merge into.
         place: Place,
-        /// How it came.
+        /// The origin of the envelope.
         how: MergeAs,
     },
-    /// A writer takes back an envelope of its own that every other replica refused: its row becomes
-    /// that of the writer's envelope before it, or is removed. Does nothing if another envelope is
-    /// kept meanwhile.
+    /// Takes back an envelope of this writer that every other replica refused: its row becomes the writer's
+    /// previous envelope, or is removed. Does nothing if another envelope was stored meanwhile.
     TakeBack {
         /// The envelope's key.
         key: Key,
         /// Its writer.
         writer: PublicKey,
-        /// Which one.
+        /// The envelope to take back.
         envelope: EnvelopeId,
-        /// The writer's envelope before it.
+        /// The writer's previous envelope.
         previous: Option<Box<Envelope>>,
-        /// Where from.
+        /// The place to change.
         place: Place,
     },
-    /// All envelopes of a key.
+    /// Reads all envelopes of a key.
     Load {
         /// The key.
         key: Key,
-        /// Where from.
+        /// The place to read from.
         place: Place,
     },
-    /// Keys and their digests in `from..=to` among the replicas, in order of keys.
+    /// Reads keys and digests in `from..=to` among the replicas, in the order of keys.
     Scan {
         /// First key.
         from: Key,
@@ -86,88 +84,90 @@ pub enum StorageOp {
         /// Most entries to return.
         limit: u32,
     },
-    /// One page of the names held as a replica, in order, and what is held under each.
+    /// Reads one page of the names held as replica, in order, with the state of each.
     Names {
-        /// Which names.
+        /// The query.
         query: NamesQuery,
-        /// The time by which values have expired.
+        /// The time that decides which values have expired.
         now: UnixMillis,
     },
-    /// Count and sum of digests over `from..=to` among the replicas, provider records left out.
+    /// Computes the number of keys and the sum of digests over `from..=to` among the replicas, without
+    /// provider records.
     Fingerprint {
         /// First key.
         from: Key,
         /// Last key.
         to: Key,
     },
-    /// The heads of this node's own envelopes, in order of keys.
+    /// Reads the heads of this node's own envelopes, in the order of keys.
     ScanOwn {
         /// First key.
         from: Key,
         /// Most rows to read.
         limit: u32,
     },
-    /// The same for each of these ranges, from one moment.
+    /// The same for each of these ranges, in one snapshot.
     Fingerprints {
         /// The ranges.
         prefixes: Vec<Prefix>,
     },
-    /// Keys and their digests in these ranges among the replicas, in order of keys, provider records
-    /// left out.
+    /// Reads keys and digests in these ranges among the replicas, in the order of keys, without provider
+    /// records.
     Entries {
-        /// The ranges, which ascend and share no key.
+        /// The ranges, ascending and without overlap.
         prefixes: Vec<Prefix>,
-        /// Only keys behind this one.
+        /// Only keys after this one.
         after: Option<Key>,
         /// Most entries to return.
         limit: u32,
     },
-    /// Goes on with the index of fingerprints, which a store makes anew after it is opened.
+    /// Continues to build the index of fingerprints, which a store builds after it is opened.
     Index {
         /// Most keys to read.
         limit: u32,
     },
-    /// Drops a key's envelopes as replica if its digest is this one, because others keep the same state.
+    /// Drops a replica of a key if its digest is this one, because other nodes hold the same state.
     Drop {
         /// The key.
         key: Key,
         /// The digest of its state.
         digest: StateDigest,
     },
-    /// Drops envelopes whose life is over at `now`, in both places.
+    /// Drops envelopes whose life has ended at `now`, in both places.
     Expire {
         /// The time to compare with.
         now: UnixMillis,
-        /// Most envelopes to drop in one go.
+        /// Most envelopes to drop at once.
         limit: u32,
     },
-    /// Keeps certificates of writers under their hashes, and drops others.
+    /// Stores certificates of writers under their hashes, and drops others.
     KeepCertificates {
         /// Signed bytes.
         keep: Vec<Bytes>,
-        /// Those to be dropped.
+        /// The certificates to drop.
         drop: Vec<CertificateHash>,
     },
-    /// One page of the certificates that are kept, in the order of their hashes.
+    /// Reads one page of the stored certificates, in the order of their hashes.
     ScanCertificates {
-        /// Only those behind this one.
+        /// Only certificates after this one.
         after: Option<CertificateHash>,
         /// Most to return.
         limit: u32,
     },
-    /// Drops a key's envelopes: handed over, or evicted for room.
+    /// Removes a key's envelopes, because they were handed over or must make room.
     Remove {
         /// The key.
         key: Key,
-        /// Where from.
+        /// The place to remove from.
         place: Place,
     },
 }
 
-/// Why an operation was not done. Nothing changed.
+/// Why an operation was not executed. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StorageFailure {
-    /// The disk, or the share of it that this node may use, is full. Goes on when there is room.
+    /// The disk, or the part of it that this node may use, is full. Operations succeed again when there is
+    /// room.
     #[error("no space left for records")]
     Full,
     /// A disk error stopped the store: nothing is acknowledged until the node is restarted.
@@ -176,27 +176,29 @@ pub enum StorageFailure {
     /// The bytes on disk are not what was written.
     #[error("a stored record is damaged")]
     Corrupt,
-    /// Damage on the disk was met, and the store is being written anew without it. Goes on after that.
+    /// Damage was found on the disk, and the store is writing its readable rows anew. Operations succeed
+    /// again after that.
     #[error("the store is being healed after damage on the disk")]
     Healing,
-    /// The writer has its share of this store, or of the writers' places in it. Only at ingress.
+    /// The writer has used up its share of this store, or of the places for writers in it. Only when a
+    /// writer's node stores.
     #[error("the writer's share of the store is used up")]
     Quota,
 }
 
-/// The answer to one operation.
+/// The reply to one operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StorageReply {
     /// The merge is durable.
     Merged {
-        /// What it did.
+        /// The outcome.
         outcome: Merged,
-        /// The digest of the key's state with it.
+        /// The digest of the key's state after it.
         digest: StateDigest,
     },
     /// The key has too many writers already; nothing changed.
     TooManyWriters,
-    /// The envelopes found, by writer; none if the key is not here.
+    /// The envelopes of the key, by writer. Empty if the key is not stored.
     Loaded {
         /// The envelopes.
         envelopes: Vec<Envelope>,
@@ -205,21 +207,21 @@ pub enum StorageReply {
     Scanned {
         /// Keys with their state's digests, ascending.
         entries: Vec<(Key, StateDigest)>,
-        /// Whether the page ended at the limit: go on behind its last key.
+        /// Whether the page ended at the limit. The next page starts after its last key.
         more: bool,
     },
     /// One page of names.
     Names {
-        /// What is held under each, also where that is a deletion.
+        /// The state of each name, including deleted ones.
         entries: Vec<NamedState>,
-        /// The last name that was looked at, if there may be more behind it.
+        /// The last name that was read, if there may be more after it.
         next: Option<Name>,
     },
-    /// The sum over a range.
+    /// The fingerprint of a range.
     Fingerprint {
-        /// How many keys.
+        /// The number of keys.
         keys: u64,
-        /// Sum of their digests.
+        /// The sum of their digests.
         sum: StateDigest,
     },
     /// One page of own heads, ascending by key. Rows that cannot be read are left out.
@@ -229,31 +231,31 @@ pub enum StorageReply {
         /// The first key that was not read; `None` at the end.
         next: Option<Key>,
     },
-    /// The sums over the ranges asked for, in their order.
+    /// The fingerprints of the requested ranges, in their order.
     Fingerprints(Vec<Fingerprint>),
-    /// Keys were read into the index of fingerprints.
+    /// Keys were added to the index of fingerprints.
     Indexed {
-        /// Whether some are left: ask again. Until then fingerprints are added up key by key.
+        /// Whether keys are left: repeat the operation. Until then fingerprints are summed key by key.
         more: bool,
     },
-    /// One page of certificates; none where some were to be kept, which are durable now.
+    /// One page of certificates. Empty as the reply to storing certificates, which are durable now.
     Certificates {
         /// Their signed bytes.
         certificates: Vec<Bytes>,
         /// The last one that was read, if there are more.
         next: Option<CertificateHash>,
     },
-    /// Expired envelopes are gone.
+    /// Expired envelopes were dropped.
     Expired {
-        /// How many.
+        /// Their number.
         dropped: u32,
-        /// Whether the limit ended it: ask again.
+        /// Whether the limit ended the operation: repeat it.
         more: bool,
     },
-    /// The key, or the envelope, is not here any more.
+    /// The key, or the envelope, is no longer stored.
     Removed,
-    /// The key's state is another one than was named; it stays.
+    /// The digest of the key's state differs from the named one, so the state stays.
     Kept,
-    /// Not done.
+    /// The operation was not executed.
     Failed(StorageFailure),
 }

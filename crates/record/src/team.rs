@@ -1,9 +1,9 @@
 //! Teams: the id of a team, and the signed list of its writers.
 //!
 //! The list is a record of the team's owner in [`Space::Writers`](crate::Space::Writers), under a key
-//! made from the team's id. The id is a hash over the owner's key and the team's name, and the head of an
-//! envelope carries both, so only the owner can sign what lands under that key. Of two lists the one with
-//! the newer dot stays, as of all envelopes of one writer.
+//! computed from the team's id. The id is a hash of the owner's key and the team's name, and the head of an
+//! envelope contains both, so only the owner can sign an envelope for that key. Of two lists the one with the
+//! newer dot is kept, as for all envelopes of one writer.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,17 +15,17 @@ use potluck_base::{Key, PublicKey};
 use crate::limits::{TEAM_LIST_BYTES_MAX, TEAM_WRITERS_MAX};
 use crate::{Envelope, Name, Space, State};
 
-/// Names a team: a hash over its owner's public key and its name.
+/// Identifies a team: a hash of its owner's public key and its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TeamId([u8; 32]);
 
-/// Why a text is no id of a team.
+/// Why a text is not the id of a team.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a team is written team/<64 hexadecimal digits>, as `potluck team create` prints it")]
 pub struct TeamIdError;
 
 impl TeamId {
-    /// The id of the team that `owner` calls `name`.
+    /// The id of the team `name` of `owner`.
     #[must_use]
     pub fn of(owner: &PublicKey, name: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("potluck 2026 team");
@@ -69,16 +69,16 @@ impl FromStr for TeamId {
     }
 }
 
-/// Which members may write in a team, besides its owner.
+/// The members that may write in a team, besides its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TeamList {
     /// The public key of the owner, which signed the list.
     pub owner: PublicKey,
     /// The team's name.
     pub name: Name,
-    /// Counts the changes of the list, from 1 on.
+    /// Counts the changes of the list, starting with 1.
     pub epoch: u64,
-    /// The writers beside the owner, at most [`TEAM_WRITERS_MAX`].
+    /// The writers besides the owner, at most [`TEAM_WRITERS_MAX`].
     pub writers: BTreeSet<PublicKey>,
 }
 
@@ -112,7 +112,7 @@ impl TeamList {
         encoder.into_writer()
     }
 
-    /// Reads the value of a record that `owner` signed; `None` if it is no list, or over a limit.
+    /// Decodes the value of a record that `owner` signed. `None` if it is not a list or exceeds a limit.
     #[must_use]
     pub fn decode(owner: PublicKey, bytes: &[u8]) -> Option<Self> {
         if bytes.len() > TEAM_LIST_BYTES_MAX {
@@ -137,7 +137,7 @@ impl TeamList {
         whole.then_some(Self { owner, name, epoch, writers })
     }
 
-    /// The list in an envelope of [`Space::Writers`]; `None` if the envelope holds no list.
+    /// The list in an envelope of [`Space::Writers`]. `None` if the envelope has no list.
     #[must_use]
     pub fn of(envelope: &Envelope) -> Option<Self> {
         let Space::Writers(owner) = envelope.head().space() else { return None };
@@ -161,8 +161,8 @@ impl<E: crate::HasHead + Clone> State<E> {
         }
     }
 
-    /// The envelopes of writers on `list`; none without a list. The record reads as if the others had
-    /// never written.
+    /// The envelopes of writers on `list`; none without a list. The record then reads as if the other writers
+    /// had never written.
     #[must_use]
     pub fn admitted(&self, list: Option<&TeamList>) -> Self {
         let admits =

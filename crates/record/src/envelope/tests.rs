@@ -168,8 +168,8 @@ fn of_many_providers_the_newest_are_read() {
     assert_eq!(read.last().map(|value| value.dot), Some(Dot::from_raw(6)));
 }
 
-/// Seven writers with twenty invented entries each made every merge of their key impossible, since
-/// the union of their contexts has more entries than an envelope may have.
+/// Seven writers with twenty invented entries each once made every merge of their key impossible, because the
+/// union of their contexts had more entries than an envelope may have.
 #[test]
 fn contexts_full_of_invented_writers_do_not_stop_a_merge() {
     let invented = |from: u64| -> Context {

@@ -1,10 +1,10 @@
-//! What one writer counted.
+//! The counts of one writer.
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
-/// What one writer counted up and down. Its total is exact, and so is the sum over any number of
-/// writers that there can be.
+/// The counts of one writer up and down. Its total is exact, and so is the sum over any possible number of
+/// writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Counted {
@@ -15,13 +15,13 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Up less down.
+    /// The count up minus the count down.
     #[must_use]
     pub fn total(self) -> i128 {
         i128::from(self.up) - i128::from(self.down)
     }
 
-    /// This and `by` more; `None` if one of the two sums would be over 2^64 - 1.
+    /// This count plus `by`. `None` if one of the two sums would exceed 2^64 - 1.
     #[must_use]
     pub fn plus(self, by: i64) -> Option<Self> {
         let Self { up, down } = self;

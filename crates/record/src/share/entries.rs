@@ -1,4 +1,4 @@
-//! What one writer added to a set or map, and which additions of others it removed.
+//! The additions of one writer to a set or map, and its removals of additions of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::Dot;
 use crate::limits::SHARE_ENTRIES_MAX;
 use crate::operation::check_text;
 
-/// Additions that were removed, by the writers that had made them.
+/// Removed additions, by the writers that had made them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Removals {
     by_writer: BTreeMap<PublicKey, BTreeSet<Dot>>,
@@ -23,19 +23,19 @@ impl Removals {
         self.by_writer.get(writer).is_some_and(|dots| dots.contains(&dot))
     }
 
-    /// Notes that an addition was removed.
+    /// Records that an addition was removed.
     pub fn insert(&mut self, writer: PublicKey, dot: Dot) {
         self.by_writer.entry(writer).or_default().insert(dot);
     }
 
-    /// Notes what `other` notes, too.
+    /// Adds the removals of `other`.
     pub fn join(&mut self, other: &Self) {
         for (writer, dots) in &other.by_writer {
             self.by_writer.entry(*writer).or_default().extend(dots);
         }
     }
 
-    /// Drops those that `kept` does not keep.
+    /// Drops the removals for which `kept` is false.
     pub fn retain(&mut self, kept: impl Fn(&PublicKey, Dot) -> bool) {
         for (writer, dots) in &mut self.by_writer {
             dots.retain(|dot| kept(writer, *dot));
@@ -48,12 +48,12 @@ impl Removals {
     }
 }
 
-/// The elements of a set (`V` is empty) or the fields of a map (`V` is their value) that one writer
-/// added, each with the dot of its addition; and its removals.
+/// The elements of a set (`V` is empty) or the fields of a map (`V` is their value) that one writer added,
+/// each with the dot of its addition, and the writer's removals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entries<V> {
     added: BTreeMap<String, (Dot, V)>,
-    /// What this writer removed of others.
+    /// The additions of other writers that this writer removed.
     pub removals: Removals,
 }
 
@@ -64,19 +64,19 @@ impl<V> Default for Entries<V> {
 }
 
 impl<V> Entries<V> {
-    /// Elements or fields, and removals.
+    /// The number of elements or fields and removals.
     #[must_use]
     pub fn len(&self) -> usize {
         self.added.len() + self.removals.len()
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What was added: name, dot and value.
+    /// The additions: name, dot and value.
     pub fn added(&self) -> impl Iterator<Item = (&str, Dot, &V)> {
         self.added.iter().map(|(name, (dot, value))| (name.as_str(), *dot, value))
     }
@@ -87,25 +87,25 @@ impl<V> Entries<V> {
         self.added.values().any(|(added, _)| *added == dot)
     }
 
-    /// Adds an element or field; it takes the place of an earlier one of this name.
+    /// Adds an element or field. It replaces an earlier one with this name.
     pub fn add(&mut self, name: &str, dot: Dot, value: V) {
         self.added.insert(name.to_owned(), (dot, value));
     }
 
-    /// Takes an element or field out.
+    /// Removes an element or field.
     pub fn remove(&mut self, name: &str) {
         self.added.remove(name);
     }
 
-    /// Drops the additions whose dot is `gone`.
+    /// Drops the additions for whose dot `gone` is true.
     pub fn drop_added(&mut self, gone: impl Fn(Dot) -> bool) {
         self.added.retain(|_, (dot, _)| !gone(*dot));
     }
 }
 
-/// The value that an entry has beside its name and dot.
+/// The value of an entry, besides its name and dot.
 pub(super) trait Part: Sized {
-    /// Elements of the array that an entry is.
+    /// The number of elements in the array of an entry.
     const PARTS: u64;
 
     fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Written;
@@ -161,7 +161,7 @@ fn write<V: Part>(entries: &Entries<V>, e: &mut Encoder<&mut Vec<u8>>) -> Writte
     Ok(())
 }
 
-/// The entries in these bytes. Names, writers and dots ascend, so that there is one form of them.
+/// Decodes entries. Names, writers and dots must ascend, so that each set of entries has one encoding.
 pub(super) fn decode<V: Part>(bytes: &[u8]) -> Option<Entries<V>> {
     let mut d = Decoder::new(bytes);
     let mut entries = Entries::default();
@@ -176,7 +176,7 @@ pub(super) fn decode<V: Part>(bytes: &[u8]) -> Option<Entries<V>> {
     (d.position() == bytes.len()).then_some(entries)
 }
 
-/// The length of an array, if with it the entries stay within their limit.
+/// The length of an array, if the entries stay within their limit with it.
 fn length<V>(d: &mut Decoder<'_>, entries: &Entries<V>) -> Option<u64> {
     let length = d.array().ok()??;
     let room = SHARE_ENTRIES_MAX.checked_sub(entries.len())?;

@@ -11,7 +11,7 @@ fn network() -> NetworkId {
     NetworkId::new("test", Admission::Lab, None)
 }
 
-/// A writer with what it has read, as the store of a node keeps it.
+/// A writer with the state that it has read, as in the store of a node.
 #[derive(Clone)]
 struct Writer {
     identity: Identity,
@@ -76,7 +76,7 @@ impl Writer {
         Ok(self.sign(kind, dot, context, Some(share.encode())))
     }
 
-    /// Deletes the record: covers all that was read.
+    /// Deletes the record: covers everything that was read.
     fn delete(&mut self, kind: Kind) -> Envelope {
         let (dot, context) = (self.first(), self.state.context());
         self.sign(kind, dot, context, None)
@@ -93,10 +93,11 @@ fn folded(state: &State<Envelope>) -> Option<Folded> {
 #[derive(Debug, Clone)]
 enum Action {
     Count(i64),
-    /// To the set or map, by the element's or field's number.
+    /// Adds to the set or map the element or field with this number.
     Add(u8),
     Remove(u8),
-    /// A message with an earlier envelope arrives, again or late: which one, of all that were sent.
+    /// A message with an earlier envelope arrives again or late; the number selects it among all that were
+    /// sent.
     Arrive(usize),
 }
 
@@ -110,19 +111,19 @@ fn history() -> impl Strategy<Value = Vec<(usize, Action)>> {
     prop::collection::vec((0..WRITERS, action), 1..40)
 }
 
-/// The additions of a set or map by the rules in words: none is forgotten, and a removal names what its
-/// writer had read.
+/// A model of the additions of a set or map: no addition is forgotten, and a removal names the additions that
+/// its writer had read.
 #[derive(Default)]
 struct Expected {
     /// Writer, envelope of the addition, name, value.
     additions: Vec<(usize, Dot, String, String)>,
-    /// Indexes of additions that were removed, or that their writer replaced.
+    /// Indexes of additions that were removed, or replaced by their writer.
     gone: BTreeSet<usize>,
     count: i128,
 }
 
 impl Expected {
-    /// Removes of `name` what `writer` has read: additions in envelopes that its state has.
+    /// Removes the additions of `name` that `writer` has read: those in envelopes of its state.
     fn remove(&mut self, writers: &[Writer], writer: usize, name: &str) {
         for (index, (by, dot, added, _)) in self.additions.iter().enumerate() {
             let read = writers[writer].state.of(&writers[*by].me());
@@ -132,7 +133,7 @@ impl Expected {
         }
     }
 
-    /// What a reader of all messages sees.
+    /// The value that a reader of all messages sees.
     fn folded(&self, kind: Kind, writers: &[Writer]) -> Folded {
         match kind {
             Kind::Counter => Folded::Counter(self.count),
@@ -174,7 +175,7 @@ fn name(number: u8) -> String {
     format!("e{number}")
 }
 
-/// Plays a history on records of one kind and checks what all messages together make.
+/// Runs a history on records of one kind, and checks the folded value of all messages.
 fn play(kind: Kind, history: &[(usize, Action)], order: &[usize]) -> Result<(), TestCaseError> {
     let mut writers: Vec<Writer> = (0..WRITERS).map(Writer::new).collect();
     let (mut sent, mut expected) = (Vec::<Envelope>::new(), Expected::default());
@@ -284,10 +285,10 @@ fn a_deletion_ends_what_was_read_and_an_increment_that_it_had_not_read_keeps_its
     assert_eq!(folded(&b.state), Some(Folded::Counter(8)));
     let deleted = b.delete(Kind::Counter);
     assert_eq!(folded(&b.state), None);
-    // `a` counts without having read the deletion: its share, all of it, is there again.
+    // `a` counts without having read the deletion: all of its share counts again.
     b.state.merge(counted(&mut a, 1));
     assert_eq!(folded(&b.state), Some(Folded::Counter(6)));
-    // Once it has read one, it starts from nothing; so does the node that deleted.
+    // After it has read a deletion it starts from zero; so does the node that deleted.
     let again = b.delete(Kind::Counter);
     a.state.merge(deleted);
     a.state.merge(again);
@@ -306,7 +307,7 @@ fn a_write_covers_no_value_of_another_writer_whatever_its_last_context() {
     let after = counted(&mut b, 1);
     assert!(after.head().context().covers(&a.me(), a.own().expect("wrote").head().dot()));
     a.state.merge(after);
-    // The deletion goes on covering what it covered, and nothing later.
+    // The deletion still covers what it covered, and nothing later.
     let later = counted(&mut a, 1);
     let covered = b.own().expect("wrote").head().context();
     assert!(!covered.covers(&a.me(), later.head().dot()));

@@ -44,7 +44,7 @@ fn an_id_depends_on_owner_and_name_and_round_trips() {
     assert_eq!(list(1, &[]).id(), id);
 }
 
-/// Frozen: ids are printed and kept by people, and keys are where the records are.
+/// Frozen: people keep printed ids, and keys determine where the records are stored.
 #[test]
 fn ids_and_keys_are_frozen() {
     let id = TeamId::of(&PublicKey::from_bytes([7; 32]), "crew");

@@ -1,5 +1,5 @@
-//! Each limit and rule of a head and an envelope, from both sides. What a hostile writer encodes is
-//! made here from the fields of a good head, since [`Envelope::sign`] refuses most of it before.
+//! Each limit and rule of a head and an envelope, from both sides. The encodings of a hostile writer are made
+//! from the fields of a good head, because [`Envelope::sign`] refuses most of them.
 
 use potluck_base::PublicKey;
 
@@ -133,7 +133,7 @@ fn names_are_good_names_in_heads_too() {
 
 #[test]
 fn heads_and_envelopes_are_limited_in_bytes() {
-    // A field that this version does not know, which is skipped, fills the head up.
+    // An unknown field, which is skipped, fills the head up to the wanted length.
     let head_of = |length: usize| {
         let mut bytes = minicbor::to_vec(fields()).expect("writing to memory cannot fail");
         bytes[0] += 1;
