@@ -1,8 +1,8 @@
-//! Paths of one folder that would meet on a file system that ignores case and Unicode forms.
+//! Finds paths of one folder that collide on a file system that ignores case and Unicode forms.
 //!
-//! A hostile list has a million of them that all meet, or a million folders. So what is remembered of a path
-//! or folder are some bytes, whatever its length, and the search for a free name goes on where the last one
-//! for the same name ended.
+//! A hostile manifest may have a million paths that all collide, or a million folders. So only a hash of each
+//! path or folder is kept, whatever its length, and the search for a free name continues where the last
+//! search for the same name ended.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,19 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::path::{COMPONENT_BYTES_MAX, shortened};
 
-/// A path that has to go by another one where a file system ignores case and Unicode forms.
+/// A path that needs another name on a file system that ignores case and Unicode forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renamed {
     /// The path.
     pub path: String,
-    /// What it would meet.
+    /// The path with which it collides.
     pub other: String,
-    /// Where it goes instead.
+    /// The path to use instead.
     pub to: String,
 }
 
-/// The paths that would meet an earlier one on a file system that ignores case and Unicode forms, and
-/// where each can go instead. The paths are distinct
-/// ([`check_distinct`](crate::path::check_distinct)).
+/// The paths that collide with an earlier one on a file system that ignores case and Unicode forms, and the
+/// paths to use instead. The given paths must be distinct ([`check_distinct`](crate::path::check_distinct)).
 #[must_use]
 pub fn kept_apart<'a>(paths: impl IntoIterator<Item = &'a str>) -> Vec<Renamed> {
     let paths: Vec<&str> = paths.into_iter().collect();
@@ -33,13 +32,13 @@ pub fn kept_apart<'a>(paths: impl IntoIterator<Item = &'a str>) -> Vec<Renamed> 
         let mut to = (*path).to_owned();
         let (mut met, mut tried) = (None, Vec::new());
         let own = forms(path);
-        // Each turn sets one component apart, and only one that meets a file needs a higher number.
+        // Each round renames one component. Only a component that collides with a file needs a higher number.
         for _ in 0..RENAMES_MAX {
             let Some(meets) = taken.meets(&to) else { break };
             met.get_or_insert(meets.other);
             let Some(form) = own.get(meets.depth) else { break };
             let number = taken.numbers.entry(*form).or_default();
-            // All that is in one folder goes to one other folder.
+            // All paths in one folder move to the same other folder.
             let again = meets.depth + 1 == own.len() || tried.contains(&meets.depth);
             *number += usize::from(again || *number == 0);
             tried.push(meets.depth);
@@ -54,25 +53,25 @@ pub fn kept_apart<'a>(paths: impl IntoIterator<Item = &'a str>) -> Vec<Renamed> 
     renamed
 }
 
-/// Tries to find a free name.
+/// Tries to find a free name. Raising it makes hostile manifests more expensive.
 const RENAMES_MAX: usize = 1000;
 
-/// A path or folder as it is on a file system that ignores case and Unicode forms, as a hash: of the folder
-/// above it and of its own name.
+/// A path or folder as it appears on a file system that ignores case and Unicode forms: a hash of the folder
+/// above it and its own name.
 type Form = [u8; 16];
 
-/// Paths as they are on such a file system: for each the number of the path that was there first.
+/// The paths that exist on such a file system, each with the number of its first path.
 #[derive(Default)]
 struct Taken {
     files: BTreeMap<Form, u32>,
     folders: BTreeMap<Form, u32>,
-    /// The last number that was tried instead of a name.
+    /// The last number that was tried for a name.
     numbers: BTreeMap<Form, usize>,
 }
 
-/// What a path meets.
+/// A collision of a path.
 struct Meets {
-    /// With which of its components.
+    /// The index of the colliding component.
     depth: usize,
     /// The number of the other path.
     other: u32,
@@ -101,7 +100,7 @@ impl Taken {
     }
 }
 
-/// The forms of the folders above a path, and its own.
+/// The forms of the folders above a path, and of the path itself.
 fn forms(path: &str) -> Vec<Form> {
     let mut above = Form::default();
     let next = |part: &str| {
@@ -118,7 +117,7 @@ fn forms(path: &str) -> Vec<Form> {
     path.split('/').map(next).collect()
 }
 
-/// A path with a mark in one of its components.
+/// The path with a suffix in one of its components.
 fn set_apart(path: &str, depth: usize, number: usize) -> String {
     let parts = path.split('/').enumerate().map(|(at, part)| {
         if at != depth {
@@ -146,7 +145,7 @@ mod tests {
         };
         let none: [&str; 0] = [];
         assert_eq!(apart(&["a", "b", "B.x", "d/e", "d/f"]), none);
-        // Folders may be one; their files meet or do not.
+        // Two folders may merge; their files collide or not.
         assert_eq!(apart(&["D/x", "d/y"]), none);
         assert_eq!(apart(&["README.md", "Readme.md"]), ["Readme.md README.md Readme~1.md"]);
         assert_eq!(apart(&["e\u{301}", "é"]), ["é e\u{301} é~1"]);

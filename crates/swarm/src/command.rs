@@ -1,4 +1,4 @@
-//! What the machine is told and what it wants done.
+//! The inputs and outputs of the machine.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use potluck_wire::{Hint, Holding, Refusal};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FetchId(pub u64);
 
-/// Names one stream of granules from one source; chosen here.
+/// Identifies one stream of granules from one source; chosen by this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransferId(pub u64);
 
-/// Names a question to another node; chosen here.
+/// Identifies a question to another node; chosen by this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
@@ -22,38 +22,38 @@ pub struct AskId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServeId(pub u64);
 
-/// A fetch as it begins.
+/// A fetch that begins.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Begin {
-    /// Its name.
+    /// Its id.
     pub fetch: FetchId,
-    /// What to fetch.
+    /// The blob to fetch.
     pub blob: BlobId,
-    /// Under which name providers are found: the blob's own, or that of the manifest whose data the
-    /// blob is.
+    /// The name under which providers are found: the blob's own, or that of the manifest whose data the blob
+    /// is.
     pub root: BlobId,
     /// Nodes that are known to have it.
     pub sources: Vec<Contact>,
-    /// Its size, if a manifest says it. Otherwise a source's claim is proven first.
+    /// Its size, if a manifest contains it. Otherwise the claim of a source is proven first.
     pub size: Option<u64>,
 }
 
 /// Most blobs whose names and times are sent to other nodes.
 pub const HINTS_MAX: usize = 65_536;
 
-/// Why a node has a blob no longer that it shared.
+/// Why a node no longer has a blob that it shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Gone {
-    /// Its files are not what they were.
+    /// Its files have changed.
     Changed,
     /// It is no longer shared.
     Unshared,
-    /// The disk does not give it.
+    /// Its disk returns an error.
     Unreadable,
 }
 
 impl Gone {
-    /// As others are told.
+    /// The refusal that is sent to other nodes.
     #[must_use]
     pub const fn refusal(self) -> Refusal {
         match self {
@@ -63,7 +63,7 @@ impl Gone {
         }
     }
 
-    /// What a refusal of another node says of the blob; `None` for refusals with another reason.
+    /// The meaning of another node's refusal for the blob. `None` for refusals with other reasons.
     #[must_use]
     pub fn of(refusal: Refusal) -> Option<Self> {
         let all = [Self::Changed, Self::Unshared, Self::Unreadable];
@@ -71,70 +71,70 @@ impl Gone {
     }
 }
 
-/// How a stream of granules ended.
+/// The end of a stream of granules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransferEnd {
-    /// All granules came.
+    /// All granules arrived.
     Done,
-    /// A granule did not verify. Nothing of it was kept.
+    /// A granule did not verify. Nothing of it was stored.
     Corrupt,
-    /// The source has too much to do.
+    /// The source is busy.
     Busy,
-    /// The source does not have what was asked for.
+    /// The source does not have the requested granules.
     NotHeld,
-    /// The source has it no longer.
+    /// The source no longer has the blob.
     Gone(Gone),
-    /// The connection broke or could not be made, or nothing came for too long.
+    /// The connection broke or could not be made, or no data arrived for too long.
     Lost,
 }
 
 /// An input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// This node has all of a blob and may serve it.
+    /// This node has a complete blob and may serve it.
     Held {
         /// The blob.
         blob: BlobId,
         /// Its size.
         size: u64,
-        /// Whether to tell the network.
+        /// Whether to announce it in the network.
         announce: bool,
     },
-    /// This node shares more than it tells by [`Input::Held`], or not any more: what others ask for is
-    /// looked up by [`Output::Check`], and roots to announce come by [`Output::MoreRoots`].
+    /// Whether this node shares more than it reports with [`Input::Held`]. If so, blobs that other nodes
+    /// request are looked up with [`Output::Check`], and roots to announce are requested with
+    /// [`Output::MoreRoots`].
     Elsewhere(bool),
     /// Answers one [`Output::MoreRoots`].
     Roots {
         /// The next roots.
         roots: Vec<BlobId>,
-        /// These are the last ones: a new round begins.
+        /// Whether these are the last ones of the round. The next answer begins a new round.
         over: bool,
     },
     /// Answers one [`Output::Check`].
     Checked {
         /// The blob.
         blob: BlobId,
-        /// Its size, if this node has all of it and may serve it.
+        /// Its size, if this node has the complete blob and may serve it.
         size: Option<u64>,
     },
-    /// What this node calls a blob that it has all of. Others are told of the names of the first
-    /// [`HINTS_MAX`] blobs.
+    /// The name and times of a complete blob. They are sent to other nodes for the first [`HINTS_MAX`] blobs.
     Named {
         /// The blob.
         blob: BlobId,
-        /// What is told of it.
+        /// The name and times that are sent.
         hint: Hint,
     },
-    /// This node has a part of a blob, which an earlier fetch brought, and may serve it. Others are told
-    /// of it under the name of the root.
+    /// This node has a part of a blob from an earlier fetch, and may serve it. It is announced under the name
+    /// of the root.
     HeldPart {
         /// The blob.
         blob: BlobId,
-        /// Under which name providers are found.
+        /// The name under which providers are found.
         root: BlobId,
         /// Its size, which is proven.
         size: u64,
-        /// What is here.
+        /// The granules that are stored.
         have: GranuleSet,
     },
     /// This node no longer serves a blob.
@@ -142,132 +142,132 @@ pub enum Input {
         /// The blob.
         blob: BlobId,
     },
-    /// This node no longer has the blob that it served, and says so to nodes that ask.
+    /// This node no longer has a blob that it served, and tells nodes that ask.
     Lost {
         /// The blob.
         blob: BlobId,
-        /// Which granules; `None`: all, and it is released.
+        /// The lost granules. `None`: all, and the blob is released.
         granules: Option<GranuleSet>,
         /// The reason.
         why: Gone,
     },
-    /// Fetch a blob.
+    /// Begins to fetch a blob.
     Begin(Begin),
-    /// There is a place for the blob; this much of it is there already.
+    /// The place of the blob was created or opened; some granules may be stored already.
     Opened {
         /// The fetch.
         fetch: FetchId,
-        /// What is there.
+        /// The stored granules.
         have: GranuleSet,
     },
-    /// These granules may be on this machine already: they are requested from no node until that is
-    /// known. To be said before [`Input::Opened`].
+    /// These granules may be on this machine already, and are requested from no node until
+    /// [`Input::Compared`]. Must come before [`Input::Opened`].
     Checking {
         /// The fetch.
         fetch: FetchId,
-        /// Which granules.
+        /// The granules.
         granules: GranuleSet,
     },
-    /// It is known of these granules whether they are on this machine already.
+    /// These granules were compared with files on this machine.
     Compared {
         /// The fetch.
         fetch: FetchId,
         /// The granules.
         granules: Vec<u32>,
-        /// Those that were found, are in their place and are safe from a loss of power.
+        /// Those that were found, were stored, and survive a loss of power.
         found: Vec<u32>,
     },
-    /// There is no place for a blob of this size.
+    /// The blob cannot be stored with this size.
     NoPlace {
         /// The fetch.
         fetch: FetchId,
     },
-    /// A reader waits for these granules: they have priority.
+    /// A reader waits for these granules, so they have priority.
     Wanted {
         /// The fetch.
         fetch: FetchId,
         /// The granules.
         granules: Range<u32>,
     },
-    /// Give a fetch up.
+    /// Cancels a fetch.
     Cancel {
         /// The fetch.
         fetch: FetchId,
     },
-    /// Nodes that provide the root.
+    /// The result of a lookup of providers.
     Providers {
-        /// For this fetch.
+        /// The fetch.
         fetch: FetchId,
-        /// The providers; none if none was found or it could not be looked up.
+        /// The providers. Empty if none was found or the lookup failed.
         contacts: Vec<Contact>,
-        /// Whether enough replicas said that there is none.
+        /// Whether enough replicas confirmed that there is no announcement.
         absent: bool,
     },
-    /// Others reach this node elsewhere than they did: what is announced is announced again.
+    /// The addresses of this node changed: all announcements are renewed.
     Relocated,
-    /// An announcement is with the replicas, or could not be made.
+    /// An announcement was stored at the replicas, or failed.
     Announced {
-        /// What was announced.
+        /// The announced root.
         root: BlobId,
-        /// Whether it was.
+        /// Whether it succeeded.
         done: bool,
     },
-    /// A source said what it has, or why it gives nothing.
+    /// A source answered which granules it has, or why it has none.
     Holds {
-        /// Which question.
+        /// The question.
         ask: AskId,
         /// The answer.
         holding: Result<Holding, Refusal>,
-        /// How long the answer took, if that says something of the path.
+        /// The time that the answer took, if it is a measure of the path.
         round_trip: Option<Duration>,
     },
-    /// A source did not answer.
+    /// A source did not answer a question.
     AskFailed {
-        /// Which question.
+        /// The question.
         ask: AskId,
     },
-    /// Some bytes of a transfer came. At least every half second while they do.
+    /// Some bytes of a transfer arrived. While bytes arrive, this comes at least every half second.
     Moved {
         /// The transfer.
         transfer: TransferId,
     },
-    /// A granule came, was verified and is in its place.
+    /// A granule was received, verified and stored.
     Granule {
-        /// In this transfer.
+        /// The transfer.
         transfer: TransferId,
         /// The granule.
         granule: u32,
     },
-    /// A transfer is over.
+    /// A transfer ended.
     Ended {
         /// The transfer.
         transfer: TransferId,
         /// The result.
         end: TransferEnd,
     },
-    /// The failure detector says that this node is gone: what it was sending will not come.
+    /// The failure detector declared this node dead, so its transfers end.
     PeerGone(PublicKey),
-    /// Another node asks what this one has.
+    /// Another node asks which granules this node has.
     AskedHave {
-        /// Returned with the answer.
+        /// Identifies the question in the answer.
         serve: ServeId,
         /// The asking node.
         from: Contact,
-        /// Of what.
+        /// The blob.
         blob: BlobId,
-        /// How many bytes the answer may have.
+        /// The most bytes of the answer.
         budget: usize,
     },
-    /// Another node opened a stream for granules.
+    /// Another node opened a stream to fetch granules.
     AskedFetch {
-        /// Returned with the answer.
+        /// Identifies the stream in the answer.
         serve: ServeId,
         /// The asking node.
         from: PublicKey,
-        /// Of what.
+        /// The blob.
         blob: BlobId,
     },
-    /// A stream that was served or waited is over.
+    /// A stream that was served or waited has ended.
     Served {
         /// The question or stream.
         serve: ServeId,
@@ -276,25 +276,25 @@ pub enum Input {
     Timeout,
 }
 
-/// Why a fetch failed. What came is kept; a new fetch goes on from there.
+/// Why a fetch failed. The received granules are kept; a new fetch continues with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
-    /// No node that has it was found, or all that had it are gone.
+    /// No node that has the blob was found, or all of them failed.
     #[error("no node that has it could be reached")]
     NoSource,
-    /// A node that shared it says that its files are not what they were, and no other gives it.
+    /// A node that shared it reports that its files have changed, and no other node has it.
     #[error("the file changed at its source since it was shared; no other node gives it")]
     Changed,
-    /// A node that shared it says that it does not any more, and no other gives it.
+    /// A node that shared it reports that it no longer shares it, and no other node has it.
     #[error("its source does not share it any more; no other node gives it")]
     Unshared,
-    /// A node that shared it says that its disk does not give it, and no other gives it.
+    /// A node that shared it reports an error of its disk, and no other node has it.
     #[error("its source cannot read it from its disk; no other node gives it")]
     Unreadable,
-    /// It is not announced: enough replicas said so, several times in a row.
+    /// It is not announced: enough replicas confirmed that several times in a row.
     #[error("no node of this network shares it")]
     Unknown,
-    /// There is no room for it.
+    /// There is no disk space for it.
     #[error("there is no room for it")]
     NoPlace,
     /// Too many fetches at once.
@@ -305,137 +305,137 @@ pub enum FetchError {
     Cancelled,
 }
 
-/// What a fetch did.
+/// The results of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FetchReport {
-    /// Verified bytes from each source that gave any.
+    /// Verified bytes from each source that sent any.
     pub sources: Vec<(Contact, u64)>,
-    /// Bytes that came twice.
+    /// Bytes that were received twice.
     pub duplicate_bytes: u64,
-    /// Sources that sent something that did not verify.
+    /// Sources that sent data that did not verify.
     pub corrupt_sources: usize,
     /// Times that a source was replaced because others are faster.
     pub slow_sources: usize,
 }
 
-/// Most sources that a view of a fetch names.
+/// Most sources in a view of a fetch.
 pub const FULL_SOURCES_MAX: usize = 8;
 
-/// A fetch as it stands.
+/// The state of a fetch.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FetchView {
-    /// Bytes of the blob, once known.
+    /// The size of the blob in bytes, if it is known.
     pub size: Option<u64>,
-    /// Bytes that are here.
+    /// Stored bytes.
     pub bytes: u64,
-    /// Sources known, and of these, sources that send now.
+    /// The number of known sources, and of those that are sending now.
     pub sources: (usize, usize),
-    /// Sources that have all of it, at most [`FULL_SOURCES_MAX`], the quickest first.
+    /// Sources that have the complete blob, at most [`FULL_SOURCES_MAX`], the nearest first.
     pub full: Vec<Contact>,
-    /// What it did so far.
+    /// The results so far.
     pub report: FetchReport,
 }
 
 /// An output.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Find nodes that provide `root`; answer with [`Input::Providers`].
+    /// Finds nodes that provide `root`; answered by [`Input::Providers`].
     FindProviders {
-        /// For this fetch.
+        /// The fetch.
         fetch: FetchId,
-        /// Of what.
+        /// The root.
         root: BlobId,
     },
-    /// Tell the network that this node provides `root`; answer with [`Input::Announced`].
+    /// Announces that this node provides `root`; answered by [`Input::Announced`].
     Announce {
         /// The root.
         root: BlobId,
-        /// Whether all of it is here.
+        /// Whether this node has the complete blob.
         complete: bool,
     },
-    /// Say which roots come next in the round over all that is shared; answer with [`Input::Roots`].
+    /// Requests the next roots of the round over all shared roots; answered by [`Input::Roots`].
     MoreRoots {
         /// The largest number of entries.
         max: usize,
     },
-    /// Look whether this node has all of a blob and may serve it; answer with [`Input::Checked`].
+    /// Looks up whether this node has a complete blob and may serve it; answered by [`Input::Checked`].
     Check {
         /// The blob.
         blob: BlobId,
     },
-    /// Ask a node what it has of a blob; answer with [`Input::Holds`] or [`Input::AskFailed`].
+    /// Asks a node which granules of a blob it has; answered by [`Input::Holds`] or [`Input::AskFailed`].
     AskHave {
-        /// Returned with the answer.
+        /// Identifies the question in the answer.
         ask: AskId,
         /// The node.
         to: Contact,
-        /// Of what.
+        /// The blob.
         blob: BlobId,
         /// Whether the answer does not fit in a datagram.
         large: bool,
     },
-    /// Make a place for a blob of this size; answer with [`Input::Opened`] or [`Input::NoPlace`].
-    /// May come again with another size while nothing has been verified.
+    /// Creates the place for a blob of this size; answered by [`Input::Opened`] or [`Input::NoPlace`]. May
+    /// come again with another size while no granule was verified.
     Open {
-        /// For this fetch.
+        /// The fetch.
         fetch: FetchId,
         /// The blob.
         blob: BlobId,
-        /// Its size, as a source says.
+        /// Its size, as a source claims.
         size: u64,
-        /// What a source of that size calls it.
+        /// The name and times that a source with that size gave.
         hint: Option<Hint>,
     },
-    /// Get granules from a source, verify each and put it in its place; tell with
-    /// [`Input::Granule`] and [`Input::Ended`].
+    /// Requests granules from a source, verifies and stores each; reported by [`Input::Granule`] and
+    /// [`Input::Ended`].
     Transfer {
-        /// To be named in the inputs.
+        /// Identifies the transfer in the inputs.
         transfer: TransferId,
-        /// For this fetch.
+        /// The fetch.
         fetch: FetchId,
-        /// From whom.
+        /// The source.
         from: Contact,
-        /// Of what.
+        /// The blob.
         blob: BlobId,
         /// Its size.
         size: u64,
-        /// Which, in this order.
+        /// The granules, in this order.
         granules: Vec<u32>,
     },
-    /// A transfer is not wanted any more. Nothing more is to be said of it.
+    /// Cancels a transfer. Nothing more is reported of it.
     CancelTransfer {
         /// The transfer.
         transfer: TransferId,
     },
-    /// All granules are here.
+    /// A fetch has all granules.
     Completed {
-        /// Which fetch.
+        /// The fetch.
         fetch: FetchId,
-        /// What it did.
+        /// Its results.
         report: FetchReport,
     },
-    /// A fetch ended without all of it.
+    /// A fetch ended without all granules.
     Failed {
-        /// Which fetch.
+        /// The fetch.
         fetch: FetchId,
         /// The error.
         error: FetchError,
-        /// What it did.
+        /// Its results.
         report: FetchReport,
     },
-    /// Answer to [`Input::AskedHave`].
+    /// Answers [`Input::AskedHave`].
     Holding {
-        /// Which question.
+        /// The question.
         serve: ServeId,
-        /// What is here.
+        /// The granules that this node has.
         answer: Result<Holding, Refusal>,
     },
-    /// Send what was asked for in this stream, then say [`Input::Served`].
+    /// Serves this stream; reported by [`Input::Served`] when it ends.
     Serve {
         /// The question or stream.
         serve: ServeId,
     },
-    /// End this stream unserved.
+    /// Ends this stream without serving it.
     Refuse {
         /// The question or stream.
         serve: ServeId,

@@ -11,7 +11,7 @@ pub struct Config {
     pub fetches_max: usize,
     /// Most blobs that are served. Raising it costs memory.
     pub holdings_max: usize,
-    /// Most sources known to one fetch.
+    /// Most sources that one fetch knows.
     pub sources_max: usize,
     /// Sources that one fetch asks for data at once: 8 to 16 neighbours are enough for a swarm to
     /// stay within a hundredth of the bound.
@@ -35,7 +35,7 @@ pub struct Config {
     pub patience: Duration,
     /// Interval at which providers are announced again: a third of the lifetime of their records.
     pub announce_interval: Duration,
-    /// The defences that are on: all of them, except in tests that show what one is for.
+    /// The enabled defences. All are enabled, except in tests that show the effect of one.
     pub defences: Defences,
 }
 

@@ -1,8 +1,8 @@
-//! One fetch: finding sources, asking what they have, and asking each for as much as it can send.
+//! One fetch: it finds sources, asks which granules they have, and requests from each as many as it can send.
 //!
-//! The size of a blob is what a source claims until its last granule has been verified, which
-//! proves it (the shape of the hash tree follows from the size). So the last granule is asked for
-//! first, and a source whose claim fails is banned with it.
+//! The size of a blob is a claim of a source until its last granule is verified, which proves the size (the
+//! shape of the hash tree follows from the size). So the last granule is requested first, and a source whose
+//! claim fails is banned.
 
 mod proof;
 mod slow;
@@ -31,21 +31,20 @@ const WINDOWS_MAX: usize = 32;
 const BITMAP_DATAGRAM: u32 = 512;
 /// Longest pause between two lookups of providers, in units of the first pause.
 const FIND_PAUSES_MAX: u32 = 120;
-/// Consecutive lookups that found no announcement, after which the blob counts as
-/// unknown: over four seconds with the default pause. What was shared a moment ago is announced within
-/// that time.
+/// Consecutive lookups without an announcement after which the blob counts as unknown: more than four seconds
+/// with the default pause. A blob that was just shared is announced within that time.
 const ABSENT_LOOKS: u32 = 5;
 /// Factor of the time that a fetch waits for a source once it has received a granule.
 const PATIENCE_BEGUN: u32 = 4;
 
-/// Where the blob is put.
+/// The place in which the blob is stored.
 #[derive(Debug, Clone, PartialEq)]
 enum Place {
     /// No size is known.
     None,
-    /// A place of this size is being made.
+    /// A place for this size was requested.
     Asked(u64),
-    /// There.
+    /// The place is open.
     Open(Division),
 }
 
@@ -56,29 +55,29 @@ pub(crate) struct Fetch {
     pub(crate) blob: BlobId,
     pub(crate) root: BlobId,
     place: Place,
-    /// The size, if a manifest said it.
+    /// The size, if a manifest contains it.
     size_said: Option<u64>,
-    /// Whether a verified granule has proven the size, or a manifest said it.
+    /// Whether a verified granule or a manifest has proven the size.
     proven: bool,
     pub(crate) have: GranuleSet,
-    /// Granules that may be on this machine already, and are requested from no node meanwhile.
+    /// Granules that may be on this machine already. They are requested from no node meanwhile.
     checking: GranuleSet,
     sources: BTreeMap<PublicKey, Source>,
-    /// Sizes that there is no place for.
+    /// Sizes for which no place could be created.
     refused: BTreeSet<u64>,
     availability: Option<Vec<u16>>,
     windows: Vec<Range<u32>>,
     salt: u64,
     finding: bool,
-    /// Whether it was looked for providers.
+    /// Whether providers have been looked up.
     looked: bool,
     find_at: Instant,
     find_pause: Duration,
     /// Consecutive lookups that found no announcement.
     absent: u32,
-    /// When it last had a source that may give something.
+    /// When the fetch last had a source that may still send something.
     promising: Instant,
-    /// When it was driven last.
+    /// When [`Fetch::drive`] last ran.
     driven: Instant,
     /// When a source may be too slow.
     look_at: Option<Instant>,
@@ -151,13 +150,13 @@ impl Fetch {
         FetchReport { sources, ..self.report.clone() }
     }
 
-    /// Sources that others may ask too.
+    /// Sources that are named to other nodes.
     pub(crate) fn neighbours(&self) -> impl Iterator<Item = Contact> {
         let known = |source: &&Source| source.have.is_some() && source.is_hopeful();
         self.sources.values().filter(known).map(|source| source.contact)
     }
 
-    // --- what happens ---
+    // --- events ---
 
     /// A node may have the blob.
     pub(crate) fn hear_of(&mut self, world: &mut World<'_>, contact: Contact) {
@@ -169,7 +168,7 @@ impl Fetch {
             return known.hear_of(world.now, contact);
         }
         if self.sources.len() >= world.config.sources_max {
-            // One that gave nothing when it was asked gives its place to one that was not asked yet.
+            // A source that sent nothing when it was asked is replaced by one that was not asked yet.
             let spent = self.sources.iter().filter(|(_, source)| source.is_spent());
             let Some(key) = spent.max_by_key(|(_, source)| source.failures()).map(|(key, _)| *key)
             else {
@@ -192,8 +191,8 @@ impl Fetch {
         self.find_at = world.now + self.find_pause;
         let longest = world.config.find_interval * FIND_PAUSES_MAX;
         self.find_pause = (self.find_pause * 2).min(longest);
-        // There may be more than a fetch knows at once, and each look is to bring others: known ones
-        // come last, the rest in an order that is another in each fetch.
+        // There may be more providers than a fetch can know, and each lookup should bring new ones. Known
+        // ones come last; the others are in an order that differs for each fetch.
         contacts.sort_by_key(|contact| {
             let known = self.sources.contains_key(&contact.public_key);
             (known, pick::order(self.salt, contact.public_key.as_bytes()))
@@ -208,7 +207,7 @@ impl Fetch {
         else {
             return;
         };
-        // Granules found on this machine may be right for another size as well.
+        // Granules found on this machine may also be right with another size.
         self.proven = have.contains(division.count() - 1) || self.size_said == Some(size);
         if self.checking.length() != division.count() {
             self.checking = GranuleSet::empty(division.count());
@@ -217,12 +216,12 @@ impl Fetch {
         self.place = Place::Open(division);
     }
 
-    /// These granules may be on this machine already.
+    /// Records granules that may be on this machine already.
     pub(crate) fn on_checking(&mut self, granules: GranuleSet) {
         self.checking = granules;
     }
 
-    /// Whether these granules are on this machine already is known.
+    /// Records whether these granules are on this machine already.
     pub(crate) fn on_compared(&mut self, world: &mut World<'_>, granules: &[u32], found: &[u32]) {
         for granule in granules {
             self.checking.remove(*granule);
@@ -236,7 +235,7 @@ impl Fetch {
         self.drop_copies(world);
     }
 
-    /// There is no place for the size asked for. Returns whether the fetch is over.
+    /// The requested place could not be created. Returns whether the fetch has ended.
     pub(crate) fn on_no_place(&mut self) -> bool {
         let Place::Asked(size) = self.place else { return false };
         self.refused.insert(size);
@@ -252,7 +251,7 @@ impl Fetch {
         self.windows.push(granules);
     }
 
-    /// Whether it waits for the answer to this question.
+    /// Whether the fetch waits for the answer to this question.
     pub(crate) fn awaits(&self, ask: AskId) -> bool {
         self.sources.values().any(|source| source.ask == Some(ask))
     }
@@ -263,7 +262,7 @@ impl Fetch {
         Some(source)
     }
 
-    /// A source said what it has.
+    /// A source answered which granules it has.
     pub(crate) fn on_holds(
         &mut self,
         world: &mut World<'_>,
@@ -273,7 +272,7 @@ impl Fetch {
     ) {
         let now = world.now;
         let proven = self.size().or(self.size_said);
-        // Many that have only part are asked less often, so that asking stays cheap.
+        // If there are many sources with a part of the blob, each is asked less often, to bound the traffic.
         let pause = world.config.have_interval * (1 + self.sources.len() as u32 / 8);
         let Some(source) = self.asked(ask) else { return };
         if let Some(round_trip) = round_trip {
@@ -308,7 +307,7 @@ impl Fetch {
             source.size = Some(holding.size);
             source.have = match &holding.granules {
                 None => Some(GranuleSet::full(count)),
-                // None yet, or too many for a datagram: asked again by call.
+                // The source has none yet, or too many for a datagram: it is asked again by a call.
                 Some(bytes) => {
                     Some(GranuleSet::from_bytes(count, bytes).unwrap_or(GranuleSet::empty(count)))
                 }
@@ -336,7 +335,7 @@ impl Fetch {
         }
     }
 
-    /// A granule is here.
+    /// A granule was stored.
     pub(crate) fn on_granule(&mut self, world: &mut World<'_>, transfer: TransferId, granule: u32) {
         let Some(division) = self.division() else { return };
         if let Some(source) = self.source_of(transfer) {
@@ -353,7 +352,7 @@ impl Fetch {
         self.drop_copies(world);
     }
 
-    /// Ends transfers that have nothing more to bring.
+    /// Cancels transfers whose granules have all arrived by other transfers.
     fn drop_copies(&mut self, world: &mut World<'_>) {
         let have = &self.have;
         for source in self.sources.values_mut() {
@@ -390,7 +389,8 @@ impl Fetch {
                 self.availability = None;
             }
             TransferEnd::Gone(why) => {
-                // Other streams would end likewise, and what is left is asked for anew.
+                // Its other streams would end in the same way, and its granules are requested again from
+                // others.
                 source.cancel(world.out);
                 source.on_lost(now, why);
                 self.availability = None;
@@ -402,13 +402,13 @@ impl Fetch {
                 world.shunned.insert(now, source.contact.public_key);
                 self.report.corrupt_sources += 1;
                 self.availability = None;
-                // Its word on the size is worth nothing either: another place is opened if no other
-                // source says the same.
+                // Its claim about the size is dropped too. Another place is opened if no other source claims
+                // the same size.
             }
         }
     }
 
-    /// A source is gone. What it was to send is asked of others at once.
+    /// A source is dead. Its granules are requested from others at once.
     pub(crate) fn on_gone(&mut self, world: &mut World<'_>, key: &PublicKey) {
         if let Some(source) = self.sources.get_mut(key) {
             source.cancel(world.out);
@@ -418,14 +418,14 @@ impl Fetch {
         }
     }
 
-    /// Ends everything under way.
+    /// Cancels all transfers.
     pub(crate) fn stop(&mut self, out: &mut Vec<Output>) {
         self.sources.values_mut().for_each(|source| source.cancel(out));
     }
 
-    // --- what to do ---
+    // --- actions ---
 
-    /// Does what can be done now. Returns why the fetch is over, if it failed.
+    /// Carries out all actions that are possible now. Returns the error if the fetch failed.
     pub(crate) fn drive(&mut self, world: &mut World<'_>) -> Option<FetchError> {
         let now = world.now;
         self.drop_stalled(world);
@@ -450,24 +450,24 @@ impl Fetch {
         (now >= self.gives_up_at(world.config)).then_some(FetchError::NoSource)
     }
 
-    /// Whether it is not announced, and every node that might have it denied having it.
+    /// Whether the blob is not announced, and every node that might have it denied having it.
     fn is_unknown(&self) -> bool {
         let denied = self.sources.values().all(|source| source.denied);
         self.absent >= ABSENT_LOOKS && denied && self.have.is_empty()
     }
 
-    /// Why nothing more will come, if a node that had it says so and no other node that answers has any of
-    /// it.
+    /// Why the fetch cannot continue: a node that had the blob gave this reason, and no other answering node
+    /// has a part of it.
     fn gone(&self) -> Option<FetchError> {
         if !self.looked || self.finding {
             return None;
         }
-        // If it is not announced, a node that has nothing may never have had it.
+        // If the blob is not announced, a node without it may never have had it.
         let had = |source: &&Source| self.absent == 0 || source.said_why();
         let why = self.sources.values().filter(had).filter_map(|source| source.gone).min()?;
         let last = self.division().map(|division| division.count() - 1);
         let useful = |theirs: &GranuleSet| match last {
-            // Nothing is asked for before the end of it has proven the size.
+            // No other granule is requested before the last one has proven the size.
             Some(last) if !self.proven => theirs.contains(last),
             Some(_) => theirs.iter().any(|granule| !self.have.contains(granule)),
             None => !theirs.is_empty(),
@@ -482,7 +482,7 @@ impl Fetch {
         })
     }
 
-    /// What a source of this size, or any, calls the blob.
+    /// The name and times of the blob according to a source with this size, or with any size.
     pub(crate) fn hint(&self, size: Option<u64>) -> Option<Hint> {
         let sources = self.sources.values().filter(|one| size.is_none() || one.size == size);
         sources.filter(|one| !one.banned).find_map(|one| one.hint.clone())
@@ -496,7 +496,7 @@ impl Fetch {
     fn drop_stalled(&mut self, world: &mut World<'_>) {
         for source in self.sources.values_mut().filter(|source| source.is_stalled(world.now)) {
             source.cancel(world.out);
-            // Asked again what it has before it is asked for any of it.
+            // The source is asked again which granules it has, before any are requested from it.
             source.have = None;
             source.on_failure(world.now);
             self.availability = None;
@@ -516,7 +516,7 @@ impl Fetch {
         }
     }
 
-    /// When something has to be done next, if nothing happens before.
+    /// The time of the next action if nothing happens before.
     pub(crate) fn wake(&self, config: &Config) -> Option<Instant> {
         let find = (!self.finding).then_some(self.find_at);
         // While a source may still send granules, the deadline is extended.

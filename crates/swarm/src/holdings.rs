@@ -1,5 +1,4 @@
-//! The blobs that this node serves, the nodes that recently asked for them, and the streams that wait
-//! for their turn.
+//! The blobs that this node serves, the nodes that recently asked for them, and the waiting streams.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,23 +11,21 @@ use crate::command::{Output, ServeId};
 use crate::config::Config;
 use crate::many::{ANNOUNCED_MAX, many_root};
 
-/// Nodes remembered per blob as having asked for it.
+/// Nodes remembered per blob because they asked for it.
 const ASKERS_MAX: usize = 16;
 /// Blobs for which askers are remembered. Raising it costs memory.
 const ASKED_MAX: usize = 1024;
 /// Time for which a node that asked for a blob is named to others as a source.
 const ASKER_LIFE: Duration = Duration::from_secs(60);
-/// Pause between two announcements: a node that shares much must not flood the network when it
-/// starts.
+/// Pause between two announcements, so that a node with many roots does not flood the network at its start.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(50);
-/// Pause between two of the announcements that are made anew when the node's addresses changed: five a
-/// second.
+/// Pause between two announcements that are renewed after a change of the node's addresses: five a second.
 const AGAIN_PAUSE: Duration = Duration::from_millis(200);
-/// When an announcement that failed is tried again at first; doubled with each failure in a row, up
-/// to the pause between two that succeed.
+/// First pause before a failed announcement is tried again. It doubles with each consecutive failure, up to
+/// the interval of successful announcements.
 const ANNOUNCE_RETRY: Duration = Duration::from_secs(5);
 
-/// Nodes that lately asked for blobs: they fetch them, so they have part of them by now.
+/// Nodes that recently asked for blobs. They fetch them, so they probably have a part by now.
 #[derive(Debug, Default)]
 pub(crate) struct Askers {
     by_blob: BTreeMap<BlobId, VecDeque<(Instant, Contact)>>,
@@ -51,7 +48,7 @@ impl Askers {
         askers.push_back((now, from));
     }
 
-    /// The latest, other than `but`.
+    /// The most recent ones, except `but`.
     pub(crate) fn of(&self, now: Instant, blob: &BlobId, but: &PublicKey) -> Vec<Contact> {
         let askers = self.by_blob.get(blob).into_iter().flatten().rev();
         askers
@@ -105,7 +102,7 @@ impl Serves {
         self.proceed(config, out);
     }
 
-    /// Starts waiting streams, first those of the nodes with the fewest active streams.
+    /// Starts waiting streams, beginning with the nodes that have the fewest active streams.
     fn proceed(&mut self, config: &Config, out: &mut Vec<Output>) {
         while self.active.len() < config.serves_max {
             let served = |key: &PublicKey| self.active.values().filter(|each| *each == key).count();
@@ -119,20 +116,20 @@ impl Serves {
     }
 }
 
-/// When which blob is announced.
+/// The times of the announcements.
 #[derive(Debug, Default)]
 pub(crate) struct Announcements {
     due: BTreeSet<(Instant, BlobId)>,
-    /// When each is due, and how often it failed in a row.
+    /// When each is due, and its number of consecutive failures.
     roots: BTreeMap<BlobId, (Instant, u32)>,
     under_way: Option<BlobId>,
-    /// Whether the one under way says what is no longer true.
+    /// Whether the announcement in progress is outdated.
     outdated: bool,
     next: Instant,
 }
 
 impl Announcements {
-    /// Announce `root` at `at`, if there is room for it.
+    /// Announces `root` at `at`, if there is room for it.
     pub(crate) fn set(&mut self, root: BlobId, at: Instant) {
         if self.roots.len() < ANNOUNCED_MAX || self.contains(&root) || root == many_root() {
             self.set_after(root, at, 0);
@@ -143,7 +140,7 @@ impl Announcements {
         self.roots.len()
     }
 
-    /// Whether nothing is announced or due.
+    /// Whether no announcement is in progress or due.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         self.under_way.is_none() && self.due.first().is_none_or(|(at, _)| *at > now)
     }
@@ -164,7 +161,7 @@ impl Announcements {
         self.roots.contains_key(root)
     }
 
-    /// Announces all again, each a while after the one before, those first that are due first.
+    /// Renews all announcements at a fixed pause, beginning with those that are due first.
     pub(crate) fn again(&mut self, now: Instant) {
         self.outdated = self.under_way.is_some();
         let roots: Vec<(Instant, BlobId)> = self.due.iter().copied().collect();
@@ -177,7 +174,7 @@ impl Announcements {
         }
     }
 
-    /// The next to announce now, one at a time.
+    /// The next root to announce now. One announcement is in progress at a time.
     pub(crate) fn take(&mut self, now: Instant) -> Option<BlobId> {
         if self.under_way.is_some() || now < self.wake()? {
             return None;
@@ -297,7 +294,7 @@ mod tests {
             due.on_announced(at, root, true, hour);
         }
         assert!(due.wake().unwrap() > now + hour / 2);
-        // One that was being made with the old address is made once more.
+        // An announcement with the old address that was in progress is repeated.
         let at = due.wake().unwrap();
         let root = due.take(at).unwrap();
         due.again(at);

@@ -1,13 +1,12 @@
 //! Links: the text that identifies shared content to a node that fetches it.
 //!
-//! `potluck:` and 52 base32 characters, then perhaps `/` and a name. 52 characters carry 260 bits:
-//! the 256 of the blob's name, and 4 that say what the blob is.
+//! A link is `potluck:` and 52 base32 characters, optionally followed by `/` and a name. The 52 characters
+//! carry 260 bits: the 256 of the blob's name, and 4 for the kind of the blob.
 //!
-//! A link has only letters, digits and `._~-`, a file's name may have anything. So in the name of a
-//! link `~` begins and ends a run of other characters, written as the base64 (RFC 4648, section 5)
-//! of their UTF-8. A name that is too long for a link is given by its beginning and its end, with
-//! `~~` where something is left out; a node that has the file sends the rest, which is accepted
-//! only as far as it fits.
+//! A link has only letters, digits and `._~-`; the name of a file may have any characters. In the name of a
+//! link `~` begins and ends a run of other characters, written as the base64 (RFC 4648, section 5) of their
+//! UTF-8. A name that is too long for a link is given by its beginning and its end, with `~~` for the omitted
+//! part. A node that has the file sends the whole name, which is used only if it has this beginning and end.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,7 +25,7 @@ const ID_CHARS: usize = 52;
 /// Longest name in a link.
 pub const NAME_CHARS_MAX: usize = LINK_CHARS_MAX - SCHEME.len() - ID_CHARS - 1;
 
-/// What a link leads to.
+/// The kind of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LinkKind {
     /// The blob is the file.
@@ -38,61 +37,61 @@ pub enum LinkKind {
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileLink {
-    /// What it leads to.
+    /// The kind of the content.
     pub kind: LinkKind,
     /// The blob's name.
     pub id: BlobId,
     name: Option<LinkName>,
 }
 
-/// What a link says of the name.
+/// The name in a link.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum LinkName {
-    /// All of it.
+    /// The whole name.
     Whole(String),
-    /// How it begins and ends.
+    /// The beginning and the end of the name.
     Cut(String, String),
 }
 
-/// Why a text is no link.
+/// Why a text is not a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// It does not begin as one.
+    /// It does not begin with the prefix.
     #[error("a link begins with `{SCHEME}`")]
     Scheme,
     /// Too long.
     #[error("a link has at most {LINK_CHARS_MAX} characters")]
     TooLong,
-    /// The part that names the content is not what `share` prints.
+    /// The part with the id is not in the form that `share` prints.
     #[error("the link is damaged or cut off: {ID_CHARS} letters and digits follow `{SCHEME}`")]
     Id,
-    /// A kind of a later version.
+    /// The kind is of a later version.
     #[error("this link is of a kind that this version does not know")]
     Kind,
-    /// The name has other characters than links have, or is none.
+    /// The name has characters that are not allowed in links, or is not a valid name.
     #[error("the name in a link has only letters, digits and `._~-`, and is no path")]
     Name,
 }
 
-/// Stands for what was left out of a name.
+/// Marks the omitted part of a name.
 const CUT: &str = "~~";
-/// Begins and ends a run of characters that links do not have.
+/// Begins and ends a run of characters that are not allowed in links.
 const RUN: char = '~';
 /// Longest ending of a name, with its dot, that is kept when the name is cut.
 const ENDING_CHARS_MAX: usize = 24;
 
-/// The base32 of RFC 4648, in small letters.
+/// The alphabet of base32 (RFC 4648), in lower case.
 const SYMBOLS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 impl FileLink {
-    /// A link to `id`. A name that nothing is left of after cleaning ([`clean_name`]) is left out, one
-    /// that is too long is cut.
+    /// A link to `id`. If cleaning ([`clean_name`]) leaves nothing of the name, it is omitted; a name that is
+    /// too long is cut.
     #[must_use]
     pub fn new(kind: LinkKind, id: BlobId, name: &str) -> Self {
         Self { kind, id, name: clean_name(name).map(LinkName::of) }
     }
 
-    /// The name, if the link has all of it: a single path component, never `.` or `..`.
+    /// The name, if the link contains all of it: a single path component, never `.` or `..`.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match &self.name {
@@ -101,14 +100,14 @@ impl FileLink {
         }
     }
 
-    /// What to call the content where a name is needed: a single path component.
+    /// The name of the content if a name is needed: a single path component.
     #[must_use]
     pub fn file_name(&self) -> String {
         self.file_name_with(None)
     }
 
-    /// As [`file_name`](Self::file_name), with the name that a holder of the content gives it. The name in
-    /// the link wins; where it is cut, the hint counts if it begins and ends likewise.
+    /// Like [`file_name`](Self::file_name), with a hint: the name that a holder of the content gives it. The
+    /// name in the link has priority; if it is cut, the hint is used if it has the same beginning and end.
     #[must_use]
     pub fn file_name_with(&self, hint: Option<&str>) -> String {
         let hint = hint.and_then(clean_name);
@@ -127,7 +126,7 @@ impl FileLink {
 }
 
 impl LinkName {
-    /// A clean name, as much of it as fits.
+    /// A clean name, cut to the limit.
     fn of(name: String) -> Self {
         if encoded(&name).len() <= NAME_CHARS_MAX {
             return Self::Whole(name);
@@ -149,7 +148,7 @@ impl LinkName {
         }
     }
 
-    /// Reads the name of a link; `None` if it is none.
+    /// Decodes the name of a link. `None` if it is not valid.
     fn decode(text: &str) -> Option<Self> {
         let name = match cut_at(text) {
             Some(at) => Self::Cut(decoded(&text[..at])?, decoded(&text[at + CUT.len()..])?),
@@ -159,12 +158,12 @@ impl LinkName {
             Self::Whole(name) => name.clone(),
             Self::Cut(head, tail) => format!("{head}{tail}"),
         };
-        // What is not clean was not made by a share.
+        // A name that is not clean was not written by `share`.
         (clean_name(&whole).as_ref() == Some(&whole)).then_some(name)
     }
 }
 
-/// Where a name was cut, if it was: a `~~` that is no run's end and the next one's beginning.
+/// The position of the cut in a name: a `~~` that is not the end of one run and the beginning of the next.
 fn cut_at(text: &str) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -177,7 +176,7 @@ fn cut_at(text: &str) -> Option<usize> {
     }
 }
 
-/// A name in the characters of a link.
+/// Encodes a name in the characters of a link.
 fn encoded(name: &str) -> String {
     let mut text = String::new();
     let mut rest = name;
@@ -196,7 +195,7 @@ fn encoded(name: &str) -> String {
     text
 }
 
-/// The name that [`encoded`] wrote.
+/// Decodes a name from [`encoded`].
 fn decoded(text: &str) -> Option<String> {
     let mut name = String::new();
     for (number, part) in text.split(RUN).enumerate() {
@@ -209,7 +208,7 @@ fn decoded(text: &str) -> Option<String> {
             name.push_str(std::str::from_utf8(&bytes).ok()?);
         }
     }
-    // As many runs end as begin.
+    // Each run that begins also ends.
     text.matches(RUN).count().is_multiple_of(2).then_some(name)
 }
 
@@ -231,7 +230,7 @@ fn is_link_char(c: char) -> bool {
 impl fmt::Display for FileLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = BASE32_NOPAD.encode(self.id.as_bytes()).to_ascii_lowercase();
-        // The last symbol has one bit of the hash and four that are free.
+        // The last symbol has one bit of the hash and the four bits of the kind.
         let last = text.pop().and_then(|c| SYMBOLS.iter().position(|symbol| *symbol == c as u8));
         let kind = match self.kind {
             LinkKind::File => 0,
@@ -377,7 +376,7 @@ mod tests {
     #[test]
     fn names_in_links_that_are_paths_or_damaged_are_refused() {
         let bare = FileLink::new(LinkKind::File, BlobId::of(b"x"), "").to_string();
-        // `/`, `..` and a line break in base64, and what no run is.
+        // `/`, `..` and a line break in base64, and invalid runs.
         for name in [".", "..", "~Lw~", "~Li4~", "~Cg~", "a~b", "~a~", "a~~b~~c", "~_w~", "~"] {
             let text = format!("{bare}/{name}");
             assert_eq!(text.parse::<FileLink>(), Err(LinkError::Name), "{name}");

@@ -1,7 +1,7 @@
-//! What this node gave once and gives no longer, and the names of what it gives.
+//! The blobs that this node served earlier and no longer serves, and the names of the blobs that it serves.
 //!
-//! **Invariant:** both are bounded: what was lost longest ago is forgotten, names beyond the bound are not
-//! taken.
+//! **Invariant:** both are bounded: the oldest lost blob is forgotten first, and names beyond the limit are
+//! not stored.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use potluck_wire::Hint;
 
 use crate::command::{Gone, HINTS_MAX};
 
-/// Blobs that are remembered as lost, wholly or in part.
+/// Blobs that are remembered as lost, completely or in part.
 const LOST_MAX: usize = 4096;
 
-/// What was lost, and why.
+/// The lost granules, and the reason.
 #[derive(Debug)]
 pub(crate) struct Lost {
     blobs: LruMap<BlobId, (Gone, Option<GranuleSet>)>,
@@ -35,13 +35,13 @@ impl Lost {
         self.blobs.remove(blob);
     }
 
-    /// Why a blob is not given any more at all.
+    /// Why a blob is no longer served at all.
     pub(crate) fn wholly(&mut self, blob: &BlobId) -> Option<Gone> {
         let (why, granules) = self.blobs.get_mut(blob)?;
         granules.is_none().then_some(*why)
     }
 
-    /// The granules that are left of a blob, a bit each, and why the others are not.
+    /// The granules of a blob that are left, a bit each, and the reason why the others are lost.
     pub(crate) fn left(&mut self, blob: &BlobId) -> Option<(Gone, Bytes)> {
         let (why, granules) = self.blobs.get_mut(blob)?;
         let lost = granules.as_ref()?;
@@ -53,7 +53,7 @@ impl Lost {
     }
 }
 
-/// The names of what this node gives.
+/// The names of the blobs that this node serves.
 #[derive(Debug, Default)]
 pub(crate) struct Hints {
     blobs: BTreeMap<BlobId, Hint>,

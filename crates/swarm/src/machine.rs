@@ -1,4 +1,4 @@
-//! The machine: fetches under way, what is served, what is announced.
+//! The machine: running fetches, served blobs, and announcements.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -32,14 +32,14 @@ potluck_base::statistics! {
     pub struct Stats in "files" {
         /// Fetches under way.
         gauge fetches: usize,
-        /// Blobs served whole.
+        /// Blobs served completely.
         gauge holdings: usize,
-        /// Roots that wait to be announced now, or again.
+        /// Roots that wait for their first or next announcement.
         gauge announcing: usize,
-        /// Questions of others that wait for the disk now.
+        /// Questions of other nodes that wait for the disk now.
         gauge checking: usize,
-        /// Seconds that the last round over all roots took, if more is shared than is announced every
-        /// 20 minutes; a record that is announced lives for 3600.
+        /// Seconds that the last round over all roots took, if more is shared than can be announced every 20
+        /// minutes. An announced record lives for 3600 s.
         gauge round_seconds: u64,
         /// Announcements made.
         counter announced: u64,
@@ -51,15 +51,15 @@ potluck_base::statistics! {
         counter completed: u64,
         /// Fetches that failed.
         counter failed: u64,
-        /// Granules that came and verified.
+        /// Granules received and verified.
         counter granules: u64,
-        /// Bytes that came twice.
+        /// Bytes that were received twice.
         counter(Bytes) duplicate_bytes: u64,
-        /// Sources that sent something that did not verify.
+        /// Sources that sent data that did not verify.
         counter corrupt_sources: u64,
         /// Times that a source was replaced because others are faster.
         counter slow_sources: u64,
-        /// Questions and streams of others refused.
+        /// Refused questions and streams of other nodes.
         counter refused: u64,
     }
 }
@@ -88,12 +88,12 @@ pub struct Swarm {
     holdings: BTreeMap<BlobId, u64>,
     pub(crate) hints: Hints,
     pub(crate) lost: Lost,
-    /// Of blobs that are fetched no more and not whole.
+    /// Parts of blobs from fetches that have ended without all granules.
     parts: BTreeMap<BlobId, HeldPart>,
     pub(crate) askers: Askers,
     serves: Serves,
     pub(crate) announcements: Announcements,
-    /// While more is shared than is told here.
+    /// Present while more is shared than the machine knows.
     pub(crate) round: Option<Round>,
     pub(crate) checks: Checks,
     pub(crate) stats: Stats,
@@ -101,7 +101,7 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// A node that has nothing.
+    /// A node without blobs.
     #[must_use]
     pub fn new(me: PublicKey, config: Config, rng: Rng) -> Self {
         Self {
@@ -140,7 +140,7 @@ impl Swarm {
         }
     }
 
-    /// A fetch under way, as it stands.
+    /// The state of a running fetch.
     #[must_use]
     pub fn fetch_view(&self, fetch: FetchId) -> Option<FetchView> {
         self.fetches.get(&fetch).map(Fetch::view)
@@ -157,7 +157,7 @@ impl Swarm {
             return;
         }
         let salt = self.rng.next_u64();
-        // From its first granule on the fetch says what is here.
+        // The fetch reports the stored granules from the first one on.
         self.parts.remove(&begin.blob);
         self.fetches.insert(fetch, Fetch::new(now, &self.config, &begin, salt));
         self.with(now, fetch, |fetch, world| {
@@ -165,7 +165,7 @@ impl Swarm {
         });
     }
 
-    /// Tells a fetch something, and lets it do what follows.
+    /// Passes an event to a fetch, and carries out its next actions.
     fn with(&mut self, now: Instant, id: FetchId, tell: impl FnOnce(&mut Fetch, &mut World<'_>)) {
         let Some(fetch) = self.fetches.get_mut(&id) else { return };
         let mut out = Vec::new();
@@ -209,7 +209,7 @@ impl Swarm {
         let Some(fetch) = self.fetches.remove(&id) else { return };
         self.count(&fetch);
         self.stats.completed += 1;
-        // The announcement says from now on that all of it is here.
+        // From now on the announcement says that the blob is complete.
         self.announcements.set(fetch.root, now);
         if let Some(size) = fetch.view().size
             && self.holdings.len() < self.config.holdings_max
@@ -240,12 +240,12 @@ impl Swarm {
         self.holdings.contains_key(root) || fetched() || part()
     }
 
-    /// Whether a part of what is found under this root is here.
+    /// Whether this node has a part of the blob with this root.
     pub(crate) fn is_part(&self, root: &BlobId) -> bool {
         self.parts.values().any(|part| part.root == *root)
     }
 
-    /// Serves what a fetch brought that is over or was before this run.
+    /// Serves a part of a blob that an earlier fetch stored, in this run or before.
     fn hold_part(&mut self, blob: BlobId, part: HeldPart) -> bool {
         let length = part.have.length();
         let fits = Division::of(part.size).is_some_and(|division| division.count() == length);
@@ -324,7 +324,7 @@ impl Swarm {
         }
     }
 
-    // --- giving ---
+    // --- serving ---
 
     fn on_asked_have(
         &mut self,
@@ -357,13 +357,13 @@ impl Swarm {
         let granules = fetch.have.to_bytes();
         let hint = fetch.hint(Some(size));
         room = room.saturating_sub(hint_bytes(hint.as_ref()));
-        // What does not fit is left out: the asker asks again by call.
+        // If the bitmap does not fit, it is left out, and the asking node repeats the question by a call.
         let granules = if granules.len() <= room { granules } else { Bytes::new() };
         neighbours
             .extend(fetch.neighbours().filter(|contact| contact.public_key != from.public_key));
         neighbours.truncate(NEIGHBOURS_MAX.min((room - granules.len()) / CONTACT_BYTES));
         self.askers.note(now, blob, from);
-        // The asking node has part of the blob too, or will have.
+        // The asking node has a part of the blob too, or will have one.
         self.with(now, id, |fetch, world| fetch.hear_of(world, from));
         Ok(Holding { size, granules: Some(granules), neighbours, hint, lost: None })
     }
@@ -393,7 +393,8 @@ impl Swarm {
             || self.fetches.values().any(|fetch| fetch.blob == *blob && !fetch.have.is_empty())
     }
 
-    /// Answers what it has of a blob; what the machine does not know of is looked up on disk first.
+    /// Answers which granules of a blob this node has. A blob that the machine does not know is looked up on
+    /// disk first.
     fn answer_have(
         &mut self,
         serve: ServeId,
@@ -425,7 +426,7 @@ impl Swarm {
         self.outbox.push_back(Output::Refuse { serve, reason });
     }
 
-    /// Serves a stream when its turn comes.
+    /// Serves a stream, or queues it.
     pub(crate) fn serve(&mut self, serve: ServeId, from: PublicKey) {
         let mut out = Vec::new();
         self.serves.add(&self.config, serve, from, &mut out);
@@ -455,7 +456,7 @@ impl Swarm {
         }
     }
 
-    // --- what the shell says ---
+    // --- reports of the shell ---
 
     fn on_held(&mut self, now: Instant, blob: BlobId, size: u64, announce: bool) {
         self.lost.forget(&blob);

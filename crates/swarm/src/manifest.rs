@@ -1,12 +1,12 @@
-//! The manifest of a folder: its files, laid end to end in one blob.
+//! The manifest of a folder: the list of its files, whose bytes are concatenated in one blob.
 //!
-//! The bytes of all files, in the order of their paths, are one blob of their own, so that a
-//! hundred thousand small files travel in granules like one large file and need no proof each. The
-//! manifest says where each file begins by saying how long each is. It is a blob itself, and its
-//! name is what a folder's link carries.
+//! The bytes of all files, in the order of their paths, are a separate blob, so that a hundred thousand small
+//! files are fetched in granules like one large file and need no proof each. The manifest contains the length
+//! of each file, from which its offset follows. The manifest is a blob too, and its name is in the folder's
+//! link.
 //!
-//! **Invariant:** a manifest in memory is canonical: sorted, within the limits, its paths harmless
-//! and distinct. The same folder always has the same manifest.
+//! **Invariant:** a manifest in memory is canonical: sorted, within the limits, with valid and distinct
+//! paths. The same folder always has the same manifest.
 
 use bytes::Bytes;
 use minicbor::{Decoder, Encoder};
@@ -17,24 +17,24 @@ use crate::path::{self, PathError};
 
 /// Most files in a folder.
 pub const FILES_MAX: usize = 1_000_000;
-/// Most folders above the files and the empty folders of a folder: as many as files. Each takes a place in memory
-/// and on disk.
+/// Most folders of a manifest: those above the files, and the empty ones. Each takes space in memory and on
+/// disk. The limit equals that for files.
 const FOLDERS_MAX: usize = FILES_MAX;
 /// Longest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// The format.
+/// The version of the format.
 const VERSION: u8 = 2;
 
 /// A file in a folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ManifestFile {
-    /// Its path inside, with `/` between components.
+    /// Its path in the folder, with `/` between components.
     pub path: String,
     /// Its length.
     pub bytes: u64,
     /// Whether its owner may execute it.
     pub executable: bool,
-    /// When its bytes were last changed, in seconds since 1970; `None` if that is not told.
+    /// Its modification time, in seconds since 1970; `None` if it is not included.
     pub mtime: Option<i64>,
 }
 
@@ -44,23 +44,23 @@ pub struct Manifest {
     data: BlobId,
     bytes: u64,
     files: Vec<ManifestFile>,
-    /// Folders without a file in them, in order.
+    /// Folders without files, in order.
     empty_folders: Vec<String>,
 }
 
-/// Why something is no manifest.
+/// Why bytes are not a valid manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// Not the format.
+    /// The format is wrong.
     #[error("the list of files is malformed")]
     Malformed,
-    /// A later format.
+    /// The version is newer.
     #[error("the list of files is of version {0}, which this version does not know")]
     Version(u8),
     /// Too many files or bytes.
     #[error("a folder has at most {FILES_MAX} files, as many folders and {} TiB", BLOB_BYTES_MAX >> 40)]
     TooLarge,
-    /// Not in order.
+    /// The paths are not in order.
     #[error("the list of files is not in order at `{0}`")]
     Order(String),
     /// A path that must not be created.
@@ -68,10 +68,10 @@ pub enum ManifestError {
     Path {
         /// The path.
         path: String,
-        /// Why.
+        /// The reason.
         reason: PathError,
     },
-    /// Two paths that cannot both be.
+    /// Two paths that exclude each other.
     #[error("the folder has `{0}` and `{1}`, which cannot both be in it")]
     Collision(String, String),
 }
@@ -80,15 +80,15 @@ impl Manifest {
     /// A manifest of `files`, whose bytes in the order of their paths are the blob `data`.
     ///
     /// # Errors
-    /// [`ManifestError`] if a path or the size of it is refused.
+    /// [`ManifestError`] if a path or the size of the manifest is refused.
     pub fn new(data: BlobId, files: Vec<ManifestFile>) -> Result<Self, ManifestError> {
         Self::with_folders(data, files, Vec::new())
     }
 
-    /// As [`new`](Self::new), with folders that have no file in them.
+    /// Like [`new`](Self::new), with folders that have no files.
     ///
     /// # Errors
-    /// [`ManifestError`] if a path or the size of it is refused.
+    /// [`ManifestError`] if a path or the size of the manifest is refused.
     pub fn with_folders(
         data: BlobId,
         mut files: Vec<ManifestFile>,
@@ -101,7 +101,7 @@ impl Manifest {
         Ok(Self { data, bytes, files, empty_folders })
     }
 
-    /// The blob of all files end to end.
+    /// The blob with the bytes of all files.
     #[must_use]
     pub const fn data(&self) -> BlobId {
         self.data
@@ -119,13 +119,13 @@ impl Manifest {
         &self.files
     }
 
-    /// The folders that have no file in them, in order.
+    /// The folders without files, in order.
     #[must_use]
     pub fn empty_folders(&self) -> &[String] {
         &self.empty_folders
     }
 
-    /// Where the bytes of the file at `path` lie in the data blob.
+    /// The range of the file at `path` in the data blob.
     #[must_use]
     pub fn range_of(&self, path: &str) -> Option<std::ops::Range<u64>> {
         let index = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
@@ -133,7 +133,7 @@ impl Manifest {
         Some(begin..begin + self.files[index].bytes)
     }
 
-    /// Its bytes.
+    /// The encoded manifest.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         let mut out = Vec::with_capacity(64 + self.files.len() * 40);
@@ -162,10 +162,10 @@ impl Manifest {
         Ok(())
     }
 
-    /// Reads a manifest.
+    /// Decodes a manifest.
     ///
     /// # Errors
-    /// [`ManifestError`]: nothing of the folder may be created.
+    /// [`ManifestError`]: no part of the folder may be created.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
         let (data, files, empty_folders) = decode(bytes)?;
         if let Some(pair) = files.windows(2).find(|pair| pair[0].path >= pair[1].path) {
@@ -230,7 +230,8 @@ fn decode_mtime(decoder: &mut Decoder<'_>) -> Result<Option<i64>, minicbor::deco
     decoder.i64().map(Some)
 }
 
-/// An empty folder is checked as a file would be: nothing else may have its path or lie in it.
+/// Checks files and folders. An empty folder is checked like a file: no other path may be equal to it or lie
+/// in it.
 fn check(files: &[ManifestFile], empty_folders: &[String]) -> Result<(), ManifestError> {
     let paths = || {
         let folders = empty_folders.iter().map(String::as_str);
@@ -294,11 +295,11 @@ mod tests {
         longer.push(0);
         assert_eq!(Manifest::from_bytes(&longer), Err(ManifestError::Malformed));
         assert_eq!(Manifest::from_bytes(&[0x83, 0x09]), Err(ManifestError::Version(9)));
-        // Folders in folders, far more than files.
+        // Nested folders, far more than files.
         let deep = |index| file(&format!("{index:07}/{}x", "d/".repeat(62)), 0);
         assert_eq!(read((0..20_000).map(deep).collect()), Err(ManifestError::TooLarge));
         assert!(read((0..10_000).map(deep).collect()).is_ok());
-        // An array that claims more than there is costs nothing.
+        // An array header with a large count allocates nothing.
         let claim = [&[0x84, 0x02, 0x58, 0x20][..], &[0; 32], &[0x9a, 0, 0x0f, 0, 0]].concat();
         assert_eq!(Manifest::from_bytes(&claim), Err(ManifestError::Malformed));
     }

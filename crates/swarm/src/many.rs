@@ -1,10 +1,10 @@
-//! What a node does that shares more than it can hold in memory and announce.
+//! Announcements of a node that shares more than it can hold in memory and announce.
 //!
-//! It announces every root in turn, round after round, and under one root that all nodes know
-//! ([`many_root`]) that it shares more: a node that finds no provider of a link asks the nodes that are
-//! announced under it. What others ask for is looked up on disk.
+//! The node announces every root in turn, round after round. It also announces itself under one root that all
+//! nodes know ([`many_root`]): a node that finds no provider of a link asks the nodes announced there. Blobs
+//! that other nodes request are looked up on disk.
 //!
-//! **Invariant:** memory does not depend on how much is shared.
+//! **Invariant:** memory does not depend on the number of shared blobs.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,19 @@ use crate::command::{Gone, Output, ServeId};
 use crate::lost::hint_bytes;
 use crate::machine::{CONTACT_BYTES, FRAME_BYTES, Swarm};
 
-/// Roots that a node announces as often as their records need it; if it shares more, it goes round. At
-/// 20 announcements a second all of them take 14 of the 20 minutes between two.
+/// Roots that a node announces as often as their records need it. If it shares more, it announces them in
+/// rounds. At 20 announcements a second this number takes 14 of the 20 minutes between two announcements of a
+/// root.
 pub const ANNOUNCED_MAX: usize = 16_384;
 /// Roots in one request to the disk.
 const ROOTS_MAX: usize = 64;
-/// Concurrent questions of other nodes that are looked up on disk; further ones are refused as busy.
+/// Questions of other nodes that are looked up on disk at once. Further ones are refused as busy.
 const CHECKS_MAX: usize = 1024;
-/// Concurrent questions of one peer among these, so that no peer uses up the places. A guess: a
-/// fetch asks a source for one blob at a time, so 64 fetches of one peer wait together.
+/// Questions of one peer among these, so that no peer uses up the places. A guess: a fetch asks a source for
+/// one blob at a time, so 64 fetches of one peer can wait at once.
 const CHECKS_PER_PEER_MAX: usize = 64;
 
-/// The root under which nodes are announced that share more than they announce.
+/// The root under which nodes announce that they share more than they announce.
 #[must_use]
 pub fn many_root() -> BlobId {
     BlobId::of(b"potluck: this node shares more than it announces")
@@ -37,7 +38,7 @@ pub fn many_root() -> BlobId {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
     began: Instant,
-    /// When more roots are asked for, once those that are known were announced.
+    /// When more roots are requested, after the known ones were announced.
     more_at: Instant,
     asked: bool,
 }
@@ -58,11 +59,11 @@ impl Asker {
     }
 }
 
-/// Those that wait, by the blob that they ask for.
+/// The waiting questions, by the requested blob.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     waiting: BTreeMap<BlobId, Vec<Asker>>,
-    /// How many of them are of a peer.
+    /// The number of questions of each peer.
     peers: BTreeMap<PublicKey, usize>,
     count: usize,
 }
@@ -72,7 +73,7 @@ impl Checks {
         self.count
     }
 
-    /// Counts a question; `false` if its peer or all of them have too many.
+    /// Counts a question. `false` if its peer, or all peers together, have too many.
     fn admit(&mut self, peer: PublicKey) -> bool {
         let of_peer = self.peers.get(&peer).copied().unwrap_or(0);
         if self.count >= CHECKS_MAX || of_peer >= CHECKS_PER_PEER_MAX {
@@ -83,7 +84,7 @@ impl Checks {
         true
     }
 
-    /// The questions for a blob, which wait no longer.
+    /// Removes the questions for a blob.
     fn take(&mut self, blob: &BlobId) -> Vec<Asker> {
         let askers = self.waiting.remove(blob).unwrap_or_default();
         self.count -= askers.len();
@@ -99,7 +100,7 @@ impl Checks {
 }
 
 impl Swarm {
-    /// Whether more is shared than the machine was told.
+    /// Sets whether more is shared than the machine knows.
     pub(crate) fn on_elsewhere(&mut self, now: Instant, elsewhere: bool) {
         match (elsewhere, self.round.is_some()) {
             (true, false) => {
@@ -114,7 +115,7 @@ impl Swarm {
         }
     }
 
-    /// Whether a root that was announced comes again without a round.
+    /// Whether an announced root is announced again without a round.
     pub(crate) fn comes_again(&self, root: &BlobId) -> bool {
         self.round.is_none()
             || *root == many_root()
@@ -122,14 +123,14 @@ impl Swarm {
             || self.is_part(root)
     }
 
-    /// Asks for the next roots of the round once the last ones were announced.
+    /// Requests the next roots of the round after the last ones were announced.
     pub(crate) fn go_round(&mut self, now: Instant) {
         let idle = self.announcements.is_idle(now);
         let Some(round) = self.round.as_mut().filter(|round| !round.asked && round.more_at <= now)
         else {
             return;
         };
-        // Once what is due was announced, if something is.
+        // After the due announcements, if there are any.
         round.more_at = now;
         if idle {
             round.asked = true;
@@ -159,9 +160,9 @@ impl Swarm {
         idle.then_some(Deadline::new(round.more_at, "go round"))
     }
 
-    /// Asks the disk for a blob that another node asks for. Gives what to answer at once instead:
-    /// `NotHeld` if nothing can be on disk that the machine does not know, `Busy` if it has asked for too
-    /// many, because then the answer is unknown.
+    /// Looks up on disk a blob that another node asks for. Returns a refusal if no lookup is started:
+    /// `NotHeld` if the machine knows all blobs, `Busy` if there are too many lookups, because then the
+    /// answer is unknown.
     pub(crate) fn check(&mut self, blob: BlobId, asker: Asker) -> Option<Refusal> {
         if self.round.is_none() {
             return Some(Refusal::NotHeld);
@@ -177,12 +178,12 @@ impl Swarm {
         None
     }
 
-    /// The disk has a blob of this size, or none.
+    /// The disk has a blob with this size, or does not have it.
     pub(crate) fn on_checked(&mut self, now: Instant, blob: BlobId, size: Option<u64>) {
         let askers = self.checks.take(&blob);
         let why = self.lost.wholly(&blob);
         if why.is_some() && size.is_some() {
-            // It is shared again.
+            // The blob is shared again.
             self.lost.forget(&blob);
         }
         let reason = why.map_or(Refusal::NotHeld, Gone::refusal);
@@ -206,7 +207,7 @@ impl Swarm {
         }
     }
 
-    /// What is said of a blob of which all is here, or was.
+    /// The answer about a blob of which this node has, or had, all granules.
     pub(crate) fn whole(
         &mut self,
         now: Instant,
@@ -251,7 +252,7 @@ mod tests {
         BlobId::of(&number.to_be_bytes())
     }
 
-    /// Runs a node that shares `total` roots for a time: when each was announced, and the most roots
+    /// Runs a node that shares `total` roots for a time. Returns when each was announced, and the most roots
     /// that were in memory.
     fn run(total: u64, time: Duration) -> (Swarm, Vec<(Instant, BlobId)>, usize) {
         let (mut swarm, mut now) = (swarm(), Instant::ZERO);
@@ -312,7 +313,7 @@ mod tests {
         let rounds = announced.iter().filter(|(_, announced)| *announced == root(0)).count();
         assert_eq!(rounds, 3);
         assert!((195..=205).contains(&swarm.stats().round_seconds), "20 a second");
-        // What it did when the hour was over.
+        // Drops the outputs of the first hour.
         drain(&mut swarm);
         check_timer_contract(&mut swarm, announced[announced.len() - 1].0, || Input::Timeout);
     }
@@ -353,7 +354,7 @@ mod tests {
         ];
         assert_eq!(drain(&mut swarm), refused);
         assert_eq!((swarm.stats().checking, swarm.stats().refused), (0, 2));
-        // One peer takes its share of the places, and its places are free again when it is answered.
+        // One peer uses up its share of the places, and the places are free again after the answer.
         for number in 0..200 {
             swarm.handle(now, have(number, root(number)));
         }
@@ -369,7 +370,7 @@ mod tests {
             swarm.handle(now, Input::AskedHave { serve, from, blob, budget: 1000 });
         }
         assert_eq!(swarm.stats().checking, CHECKS_MAX);
-        // The answers about the others are unknown.
+        // The answers to the others are unknown, so they are refused as busy.
         let outputs = drain(&mut swarm);
         let busy =
             |output: &&Output| matches!(output, Output::Holding { answer: Err(Refusal::Busy), .. });
@@ -378,16 +379,16 @@ mod tests {
         swarm.handle(now, stream(3_000, root(3_000)));
         let reason = Refusal::Busy;
         assert_eq!(drain(&mut swarm), [Output::Refuse { serve: ServeId(3_000), reason }]);
-        // Told all, it says no at once again.
+        // When the machine knows all blobs again, it answers at once.
         swarm.handle(now, Input::Elsewhere(false));
         drain(&mut swarm);
         swarm.handle(now, have(9, root(9_999)));
         assert!(matches!(drain(&mut swarm)[..], [Output::Holding { answer: Err(_), .. }]));
     }
 
-    /// Fetches a blob that is not announced, while the nodes that share very much answer this: how
-    /// it fails, how often providers were looked for, and whether that was before its patience
-    /// ended.
+    /// Fetches a blob that is not announced, while the nodes that share many roots give this answer. Returns
+    /// the error of the fetch, the number of lookups of providers, and whether the fetch ended before its
+    /// time without sources.
     fn unannounced(answer: Refusal) -> (FetchError, usize, bool) {
         let (mut swarm, mut now) = (swarm(), Instant::ZERO);
         let (fetch, blob) = (FetchId(1), root(1));
@@ -424,7 +425,7 @@ mod tests {
     #[test]
     fn what_nobody_announced_and_all_deny_is_unknown_before_patience_ends() {
         assert_eq!(unannounced(Refusal::NotHeld), (FetchError::Unknown, 5, true));
-        // One that is busy may have it.
+        // A busy node may have it.
         let (error, _, early) = unannounced(Refusal::Busy);
         assert_eq!((error, early), (FetchError::NoSource, false));
     }

@@ -1,5 +1,5 @@
-//! Which paths a folder may bring with it: relative, plain, and no two that are one file; and which names
-//! a single file may bring.
+//! The rules for the paths in a folder: relative, plain, and no two that exclude each other; and for the name
+//! of a single file.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ pub use crate::alike::{Renamed, kept_apart};
 
 /// Longest path, in bytes.
 pub const PATH_BYTES_MAX: usize = 1024;
-/// Longest component, in bytes: what common file systems take.
+/// Longest component, in bytes: the limit of common file systems.
 pub const COMPONENT_BYTES_MAX: usize = 255;
 /// Most components.
 pub const COMPONENTS_MAX: usize = 64;
@@ -15,7 +15,7 @@ pub const COMPONENTS_MAX: usize = 64;
 /// Why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// No path at all, or an empty component.
+    /// It is empty or has an empty component.
     #[error("it is empty or has an empty part")]
     Empty,
     /// It leads out of the folder.
@@ -26,7 +26,7 @@ pub enum PathError {
         "it is longer than {PATH_BYTES_MAX} bytes, deeper than {COMPONENTS_MAX} folders, or has a part over {COMPONENT_BYTES_MAX} bytes"
     )]
     TooLong,
-    /// A character that means something else elsewhere, or nothing visible.
+    /// It has a character with a special meaning on another system, or an invisible one.
     #[error("it has a backslash or control character")]
     Character,
     /// A name that is a device on some system.
@@ -37,7 +37,7 @@ pub enum PathError {
 /// Checks a path with `/` between its components.
 ///
 /// # Errors
-/// [`PathError`]: do not create it.
+/// [`PathError`]: the path must not be created.
 pub fn check(path: &str) -> Result<(), PathError> {
     if path.is_empty() {
         return Err(PathError::Empty);
@@ -64,12 +64,12 @@ fn component(part: &str) -> Result<(), PathError> {
     }
 }
 
-/// Whether Windows takes a file of this name for a device, whatever its extension.
+/// Whether Windows treats a file with this name as a device, whatever its extension is.
 fn is_device(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or(part).trim_end().to_ascii_uppercase();
     match stem.as_str() {
         "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" => true,
-        // Windows takes the three raised digits of Latin-1 for digits here.
+        // Windows treats the three superscript digits of Latin-1 as digits here.
         stem => ["COM", "LPT"].iter().any(|port| {
             let number = stem.strip_prefix(port).map(|rest| rest.chars().collect::<Vec<_>>());
             matches!(number.as_deref(), Some(['0'..='9' | '\u{b9}' | '\u{b2}' | '\u{b3}']))
@@ -77,8 +77,8 @@ fn is_device(part: &str) -> bool {
     }
 }
 
-/// A name without what no file should be called by: separators and control characters become `_`, and
-/// one that is too long loses letters before its ending. `None` if nothing is left that tells it apart.
+/// A clean file name: separators and control characters become `_`, and a name that is too long loses
+/// characters before its ending. `None` if nothing is left that distinguishes it.
 #[must_use]
 pub fn clean_name(name: &str) -> Option<String> {
     let harmless = |c: char| !c.is_control() && !"/\\".contains(c) && !is_special_here(c);
@@ -95,12 +95,12 @@ pub fn clean_name(name: &str) -> Option<String> {
     Some(shortened(&clean, COMPONENT_BYTES_MAX, ""))
 }
 
-/// Whether a character has a meaning in the names of this system.
+/// Whether a character has a special meaning in file names of this system.
 fn is_special_here(c: char) -> bool {
     cfg!(windows) && "<>:\"|?*".contains(c)
 }
 
-/// A name of at most `bytes_max` bytes: if it is longer, `mark` stands for what is left out before its
+/// A name of at most `bytes_max` bytes. If it is longer, `mark` replaces the omitted characters before its
 /// ending.
 #[must_use]
 pub fn shortened(name: &str, bytes_max: usize, mark: &str) -> String {
@@ -120,7 +120,8 @@ pub fn shortened(name: &str, bytes_max: usize, mark: &str) -> String {
 /// Longest ending of a name, with its dot, that is kept when the name is cut.
 const ENDING_BYTES_MAX: usize = 32;
 
-/// Finds paths that cannot be in one folder: twice the same, or a file where another path needs a folder.
+/// Finds two paths that cannot be in one folder: equal paths, or a file at a path that another path needs as
+/// a folder.
 ///
 /// # Errors
 /// The two paths.
@@ -135,7 +136,7 @@ pub fn check_distinct<'a>(
     }
     let mut before = "";
     for path in &files {
-        // The folders that it shares with the one before were looked up with that.
+        // The folders that it shares with the path before it were looked up with that one.
         let known = common_bytes(before, path);
         for (end, _) in path.match_indices('/').filter(|(end, _)| *end >= known) {
             if let Some(file) = files.get(&path[..end]) {
@@ -147,12 +148,12 @@ pub fn check_distinct<'a>(
     Ok(())
 }
 
-/// How many bytes two paths begin with alike.
+/// The length of the common prefix of two paths, in bytes.
 fn common_bytes(one: &str, other: &str) -> usize {
     one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count()
 }
 
-/// How many folders these paths need, which are in order.
+/// The number of folders that these paths need. The paths must be in order.
 pub fn folders<'a>(paths: impl IntoIterator<Item = &'a str>) -> usize {
     let mut before = "";
     let mut count = 0;

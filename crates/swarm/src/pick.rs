@@ -1,37 +1,37 @@
-//! Which granules to ask of a source next: what a reader waits for, then the rarest.
+//! The choice of the granules to request from a source next: those that a reader waits for, then the rarest.
 //!
-//! Granules equally rare are taken in runs whose order is another on each node, so that nodes that
-//! fetch together soon have different parts to give each other, and disks still read in rows.
+//! Granules that are equally rare are taken in runs whose order differs on each node. So nodes that fetch at
+//! the same time soon have different parts to exchange, and disks still read contiguous ranges.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use potluck_base::GranuleSet;
 
-/// Granules in a run that is taken together.
+/// Granules in a run. Raising it makes reads longer, and nodes have fewer different parts.
 const RUN: u32 = 8;
 
-/// What there is to choose from.
+/// The input of the choice.
 #[derive(Debug)]
 pub(crate) struct Choice<'a> {
-    /// What is here.
+    /// Stored granules.
     pub(crate) have: &'a GranuleSet,
-    /// What the source has.
+    /// Granules of the source.
     pub(crate) theirs: &'a GranuleSet,
-    /// What is on its way.
+    /// Granules in flight.
     pub(crate) under_way: &'a BTreeSet<u32>,
-    /// What may be on this machine already.
+    /// Granules that may be on this machine already.
     pub(crate) checking: &'a GranuleSet,
-    /// How many sources have each granule.
+    /// The number of sources of each granule.
     pub(crate) availability: &'a [u16],
-    /// What readers wait for.
+    /// The ranges that readers wait for.
     pub(crate) windows: &'a [Range<u32>],
-    /// This fetch's own order of runs.
+    /// Determines the order of runs of this fetch.
     pub(crate) salt: u64,
 }
 
 impl Choice<'_> {
-    /// The best granules of at most `count`, best first.
+    /// At most `count` granules, the best first.
     pub(crate) fn best(&self, count: usize) -> Vec<u32> {
         let mut open: Vec<(u8, u16, u64, u32)> = self
             .theirs
@@ -59,13 +59,13 @@ impl Choice<'_> {
     }
 }
 
-/// Where a node comes in the order of this fetch.
+/// The rank of a node in the order of this fetch.
 pub(crate) fn order(salt: u64, key: &[u8; 32]) -> u64 {
     let (words, _) = key.as_chunks::<8>();
     words.iter().fold(salt, |order, word| scramble(order ^ u64::from_le_bytes(*word)))
 }
 
-/// A number that looks unrelated (the finaliser of SplitMix64).
+/// A number that looks random (the finaliser of SplitMix64).
 const fn scramble(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -73,7 +73,7 @@ const fn scramble(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// How many of `sets` have each of `length` granules.
+/// The number of `sets` that have each of `length` granules.
 pub(crate) fn availability<'a>(
     length: u32,
     sets: impl Iterator<Item = &'a GranuleSet>,
@@ -89,7 +89,7 @@ pub(crate) fn availability<'a>(
     counts
 }
 
-/// How often each granule is on its way.
+/// How often each granule is in flight.
 pub(crate) fn copies(waiting: impl Iterator<Item = u32>) -> BTreeMap<u32, u8> {
     let mut copies = BTreeMap::new();
     for granule in waiting {

@@ -1,16 +1,16 @@
-//! Nodes that sent what does not verify: no fetch asks them for a while.
+//! Nodes that sent data that did not verify. No fetch asks them for some time.
 
 use std::time::Duration;
 
 use potluck_base::{Instant, LruMap, PublicKey};
 
-/// Time for which such a node is not asked by any fetch. A guess: a node with a broken disk is of use again
-/// once it is repaired, and one that lies costs each fetch a granule. Raising it keeps both away longer.
+/// Time for which no fetch asks such a node. A guess: a node with a broken disk is useful again after a
+/// repair, and a node with false data costs each fetch one granule. Raising it excludes both for longer.
 const REST: Duration = Duration::from_secs(120);
-/// Most nodes that are remembered; the one that was looked up longest ago is forgotten first.
+/// Most nodes that are remembered. The least recently used one is forgotten first.
 const SHUNNED_MAX: usize = 1024;
 
-/// Nodes that no fetch asks.
+/// The nodes that no fetch asks.
 #[derive(Debug)]
 pub(crate) struct Shunned {
     until: LruMap<PublicKey, Instant>,

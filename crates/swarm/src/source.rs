@@ -1,4 +1,4 @@
-//! One node that a fetch takes data from: what it has, how fast it is, what it was asked for.
+//! One source of a fetch: the granules that it has, its rate, and its requests.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,11 +14,11 @@ const RATE_WEIGHT: f64 = 0.25;
 /// Time beyond a round trip for which requests to a source are kept in flight, to hide the gaps
 /// between requests.
 const SLACK: Duration = Duration::from_millis(150);
-/// What a source has under way before its rate is known. It must not be what a way with a long round
-/// trip waits for while its window opens, and a slow source must be able to send it in some seconds.
+/// Bytes in flight from a source before its rate is known. It is small enough for a path with a long round
+/// trip while its window opens, and for a slow source to send in a few seconds.
 const FIRST_BYTES: u64 = 512 * 1024;
-/// How much of what it sends in a round trip a source has under way: it is asked for more when half
-/// is left, and that half must last for a round trip.
+/// The bytes in flight from a source, in multiples of what it sends in a round trip: more is requested when
+/// half is left, and that half must last for a round trip.
 const ROUND_TRIPS: f64 = 2.0;
 /// Most bytes in flight from a source, unless the bandwidth-delay product of its path is larger.
 const NEAR_BYTES: u64 = 16 * 1024 * 1024;
@@ -36,11 +36,11 @@ const WAITED_FAILURES: u32 = 2;
 /// Consecutive answers without any granule after which a source counts as not having the blob.
 const NOT_HELD_MAX: u32 = 2;
 
-/// Granules asked of a source in one stream.
+/// Granules requested from a source in one stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Transfer {
     pub(crate) id: TransferId,
-    /// Not here yet, in the order in which they will come.
+    /// Granules that have not arrived, in the order in which they will arrive.
     pub(crate) waiting: VecDeque<u32>,
     pub(crate) started: Instant,
 }
@@ -49,9 +49,9 @@ pub(crate) struct Transfer {
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) contact: Contact,
-    /// What it has; `None` until it has said so.
+    /// The granules that it has; `None` until it has answered.
     pub(crate) have: Option<GranuleSet>,
-    /// The size it gave.
+    /// The size that it claims.
     pub(crate) size: Option<u64>,
     pub(crate) ask: Option<AskId>,
     pub(crate) ask_at: Instant,
@@ -59,25 +59,25 @@ pub(crate) struct Source {
     /// Bytes a second, once measured.
     rate: Option<f64>,
     round_trip: RoundTrip,
-    /// When a granule came last, or was asked for after a pause.
+    /// When the last granule arrived, or one was requested after a pause.
     last: Instant,
-    /// When bytes came last, of granules or of parts of them.
+    /// When bytes last arrived, of whole granules or parts of them.
     moved: Instant,
     rests_until: Instant,
     failures: u32,
     /// It sent a range that does not verify, or claims a wrong size.
     pub(crate) banned: bool,
-    /// It said that it has nothing of it.
+    /// It answered that it has no granule.
     pub(crate) denied: bool,
-    /// Verified bytes that came from it.
+    /// Verified bytes from it.
     pub(crate) bytes: u64,
-    /// Why what it does not have will not come from it.
+    /// Why it will not get the granules that it lacks.
     pub(crate) gone: Option<Gone>,
-    /// What it calls the blob.
+    /// The name and times that it gives the blob.
     pub(crate) hint: Option<Hint>,
-    /// Answers in a row that it holds nothing.
+    /// Consecutive answers that it has nothing.
     not_held: u32,
-    /// How fast it was over all that it gave.
+    /// Its rate over all its granules.
     pub(crate) pace: Pace,
 }
 
@@ -106,7 +106,7 @@ impl Source {
         }
     }
 
-    /// Granules asked for and not here yet.
+    /// Granules that were requested and have not arrived.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = u32> {
         self.transfers.iter().flat_map(|transfer| transfer.waiting.iter().copied())
     }
@@ -115,27 +115,27 @@ impl Source {
         self.waiting().map(|granule| length(division, granule)).sum()
     }
 
-    /// Whether it can be asked for data now.
+    /// Whether data can be requested from it now.
     pub(crate) fn is_useful(&self, now: Instant) -> bool {
         !self.banned && self.have.is_some() && now >= self.rests_until
     }
 
-    /// Whether it may still become useful.
+    /// Whether it may become useful later.
     pub(crate) fn is_hopeful(&self) -> bool {
         !self.banned && self.failures < FAILURES_MAX && !self.has_nothing()
     }
 
-    /// Whether it said why it has nothing any more, so that it will have nothing.
+    /// Whether it gave a reason why it will have nothing.
     fn has_nothing(&self) -> bool {
         self.have.is_none() && self.said_why()
     }
 
-    /// Whether it said itself why it has something no longer.
+    /// Whether it gave a reason why it no longer has the blob.
     pub(crate) const fn said_why(&self) -> bool {
         self.gone.is_some() && self.not_held == 0
     }
 
-    /// Whether something may still come from it: what it has is useful as `useful` says.
+    /// Whether it may still send something: `useful` decides about the granules that it has.
     pub(crate) fn may_give(&self, useful: impl FnOnce(&GranuleSet) -> bool) -> bool {
         if self.banned {
             return false;
@@ -144,27 +144,27 @@ impl Source {
         !self.transfers.is_empty() || self.have.as_ref().map_or(answers, useful)
     }
 
-    /// It said that it has nothing.
+    /// It answered that it has nothing.
     pub(crate) fn on_nothing(&mut self, now: Instant, why: Option<Gone>) {
         self.have = None;
-        // A node that only begins to fetch has nothing yet either: it is asked again for a while.
+        // A node that has just begun to fetch has nothing yet either, so it is asked again for some time.
         self.not_held = if why.is_some() { 0 } else { self.not_held + 1 };
         self.gone = why.or((self.not_held >= NOT_HELD_MAX).then_some(Gone::Unshared));
         self.on_failure(now);
     }
 
-    /// It said what it has.
+    /// It answered which granules it has.
     pub(crate) fn on_something(&mut self, gone: Option<Gone>, hint: Option<Hint>) {
         self.not_held = 0;
         self.gone = gone;
         self.hint = hint.or(self.hint.take());
     }
 
-    /// It could not give what it said it had: asked at once what it has now, the first times.
+    /// It could not send granules that it claimed to have. The first times, it is asked again at once.
     pub(crate) fn on_lost(&mut self, now: Instant, why: Gone) {
         self.have = None;
         self.on_failure(now);
-        // A source does not note of itself that it cannot read: the disk may get better.
+        // A source does not remember that it cannot read a blob, because the disk may recover.
         self.gone = (why == Gone::Unreadable && self.failures > 1).then_some(why);
         if self.failures <= WAITED_FAILURES {
             self.rests_until = now;
@@ -172,7 +172,7 @@ impl Source {
         }
     }
 
-    /// Whether it was asked in vain, has nothing or was too slow, and has given nothing so far.
+    /// Whether it was asked in vain, has nothing or was too slow, and has sent nothing so far.
     pub(crate) fn is_spent(&self) -> bool {
         let idle = self.ask.is_none() && self.transfers.is_empty();
         let useless = match &self.have {
@@ -182,23 +182,23 @@ impl Source {
         idle && useless && self.bytes == 0 && !self.banned
     }
 
-    /// Whether it can be asked, nothing of it is under way, and it gave nothing so far.
+    /// Whether it can be asked, has no request in flight, and has sent nothing so far.
     pub(crate) fn is_untried(&self, now: Instant) -> bool {
         let idle = self.transfers.is_empty() && self.failures == 0;
         idle && self.pace.rate().is_none() && self.is_useful(now)
     }
 
-    /// Shortest time in which it has to give a granule, if others would.
+    /// The time that it has for a granule at least, even if others are faster.
     pub(crate) fn granule_time(&self) -> Duration {
         STALL_MIN.max(self.round_trip.smoothed().unwrap_or_default() * STALL_ROUND_TRIPS)
     }
 
-    /// When its last granule came, or it was asked after a pause.
+    /// When its last granule arrived, or it was asked after a pause.
     pub(crate) const fn last(&self) -> Instant {
         self.last
     }
 
-    /// It is replaced by faster sources: what it was asked for is given up, and it rests, longer each time.
+    /// It is replaced by faster sources: its requests are cancelled, and it rests, longer each time.
     pub(crate) fn on_slow(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.cancel(out);
         self.pace.on_slow();
@@ -206,7 +206,7 @@ impl Source {
         self.rate = self.rate.map(|rate| rate / 2.0);
     }
 
-    /// Failures in a row.
+    /// Consecutive failures.
     pub(crate) const fn failures(&self) -> u32 {
         self.failures
     }
@@ -217,7 +217,7 @@ impl Source {
         self.size.filter(|_| have.length() > 0 && have.contains(have.length() - 1))
     }
 
-    /// Whether it has something, or was not asked in vain yet.
+    /// Whether it has something, or was not yet asked in vain.
     pub(crate) fn is_promising(&self) -> bool {
         !self.banned && (self.have.is_some() || (self.failures == 0 && self.gone.is_none()))
     }
@@ -228,8 +228,7 @@ impl Source {
         rests.then_some(self.rests_until)
     }
 
-    /// The source was named again: a source that was given up gets one more try, perhaps at another
-    /// address.
+    /// The source was named again. A source that was given up gets one more try, perhaps at another address.
     pub(crate) fn hear_of(&mut self, now: Instant, contact: Contact) {
         if !self.banned && !self.is_hopeful() && self.gone.is_none() {
             self.contact = contact;
@@ -238,7 +237,7 @@ impl Source {
         }
     }
 
-    /// Whether it should be asked what it has: nothing is known, or it had only part.
+    /// Whether to ask it for its granules: it has not answered yet, or had only a part.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.wants_asking() && now >= self.ask_at
     }
@@ -249,31 +248,31 @@ impl Source {
         self.ask.is_none() && !settled && self.is_hopeful()
     }
 
-    /// When something of it has to be looked after.
+    /// When it next needs attention.
     pub(crate) fn wake(&self) -> Option<Instant> {
         let ask = self.wants_asking().then_some(self.ask_at);
         let stall = (!self.transfers.is_empty()).then(|| self.stalls_at());
         ask.into_iter().chain(stall).min()
     }
 
-    /// Gives up what it was asked for.
+    /// Cancels its requests.
     pub(crate) fn cancel(&mut self, out: &mut Vec<Output>) {
         let open = self.transfers.drain(..);
         out.extend(open.map(|open| Output::CancelTransfer { transfer: open.id }));
     }
 
-    /// Bytes of it came.
+    /// Bytes from it arrived.
     pub(crate) fn on_moved(&mut self, now: Instant) {
         self.moved = now;
     }
 
-    /// Bytes a second, as far as is known.
+    /// Bytes a second, as far as known.
     pub(crate) fn rate(&self) -> f64 {
         self.rate.unwrap_or(0.0)
     }
 
-    /// How many bytes it should have under way: what it sends in a round trip and a little more, so
-    /// that it never waits for us, and no more, so that it can be dropped or outrun at small cost.
+    /// The bytes that should be in flight from it: what it sends in a round trip and a little more, so that
+    /// it never waits for a request. Not more, so that replacing it costs little.
     pub(crate) fn depth(&self, division: &Division, most: u64) -> u64 {
         let round_trip = self.round_trip.smoothed().unwrap_or_default() + SLACK;
         let flow = |rate: f64| (rate * round_trip.as_secs_f64() * ROUND_TRIPS) as u64;
@@ -282,13 +281,12 @@ impl Source {
         self.rate.map_or(FIRST_BYTES, flow).clamp(least, most.max(least))
     }
 
-    /// How many bytes are on the way between it and us when it sends all it can: its rate times its
-    /// round trip.
+    /// The bytes on the path when it sends at its full rate: its rate times its round trip.
     pub(crate) fn on_the_way(&self) -> u64 {
         (self.rate() * self.round_trip.smoothed().unwrap_or_default().as_secs_f64()) as u64
     }
 
-    /// Whether it has been silent for too long while something is under way.
+    /// Whether it has been silent for too long with requests in flight.
     pub(crate) fn is_stalled(&self, now: Instant) -> bool {
         !self.transfers.is_empty() && now >= self.stalls_at()
     }
@@ -298,7 +296,7 @@ impl Source {
         self.last.max(self.moved) + self.granule_time()
     }
 
-    /// When `granule` will be here, at the measured rate.
+    /// When `granule` will arrive, at the measured rate.
     pub(crate) fn expected(
         &self,
         now: Instant,
@@ -316,7 +314,7 @@ impl Source {
             .sum();
         let bytes = before + length(division, granule);
         let rate = self.rate.filter(|rate| *rate > 1.0)?;
-        // The next granule is not here yet: that bounds the present rate, whatever it was before.
+        // The next granule has not arrived yet. That bounds the present rate, whatever it was before.
         let pause = self.round_trip.smoothed().unwrap_or_default() + SLACK;
         let waited = now.since(self.last).saturating_sub(pause).as_secs_f64();
         let rate = rate.min(division.granule_bytes() as f64 / waited.max(1e-6));
@@ -330,7 +328,7 @@ impl Source {
         self.transfers.push(transfer);
     }
 
-    /// A granule of a transfer is here and verified. Returns whether it was asked for.
+    /// A granule of a transfer was verified. Returns whether it was requested.
     pub(crate) fn on_granule(
         &mut self,
         now: Instant,
@@ -346,7 +344,7 @@ impl Source {
         };
         open.waiting.remove(place);
         let bytes = length(division, granule);
-        // The first bytes after a pause took a round trip that says nothing of the rate.
+        // The first bytes after a pause include a round trip, which says nothing about the rate.
         let took = now.since(self.last.max(open.started));
         let pause = if self.last == open.started {
             self.round_trip.smoothed().unwrap_or_default()
@@ -363,7 +361,7 @@ impl Source {
         true
     }
 
-    /// How long an answer takes, as far as is known; unknown is last.
+    /// Its usual response time. An unknown one counts as the longest.
     pub(crate) fn round_trip(&self) -> Duration {
         self.round_trip.smoothed().unwrap_or(Duration::MAX)
     }
@@ -372,7 +370,7 @@ impl Source {
         self.round_trip.sample(round_trip);
     }
 
-    /// A transfer or question failed: it rests, longer each time.
+    /// A transfer or question failed. It rests, longer each time.
     pub(crate) fn on_failure(&mut self, now: Instant) {
         self.failures += 1;
         self.rests_until = now + REST * (1 << self.failures.min(6));
@@ -380,7 +378,7 @@ impl Source {
         self.rate = self.rate.map(|rate| rate / 2.0);
     }
 
-    /// It is busy: it rests for a moment without losing its name.
+    /// It is busy. It rests for a moment, and the failure is not counted.
     pub(crate) fn on_busy(&mut self, now: Instant) {
         self.rests_until = now + REST;
     }
@@ -418,7 +416,7 @@ mod tests {
             now += ms(100);
             assert!(source.on_granule(now, &division, TransferId(1), granule));
         }
-        // Ten MiB a second: twice what comes in a quarter of a second.
+        // At ten MiB a second the depth is twice what arrives in a quarter of a second.
         let rate = source.rate() / (1 << 20) as f64;
         assert!((9.0..16.0).contains(&rate), "{rate}");
         let depth = source.depth(&division, 16 << 20) >> 20;

@@ -1,4 +1,4 @@
-//! The size of what is fetched: what sources claim, and the granule that proves it.
+//! The size of the blob: the claims of sources, and the granule that proves one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,22 +10,22 @@ use super::{Fetch, Place, World};
 use crate::command::{FULL_SOURCES_MAX, Output};
 use crate::source::Source;
 
-/// Time that the first granule may take before it is requested from one more source. See
-/// [`PROOFS_MAX`]. Until it is here nothing else can be asked for, so silent sources must not be
-/// waited for in turn.
+/// Time that the first granule may take before it is requested from one more source, see [`PROOFS_MAX`]. No
+/// other granule can be requested before it is stored, so silent sources must not be waited for one after the
+/// other. Raising it makes fetches with silent sources start later.
 const PROOF_PAUSE: Duration = Duration::from_millis(500);
 /// Most sources from which the first granule is requested concurrently.
 const PROOFS_MAX: usize = 4;
-/// Sources from which the first granule is requested at once, so that no single node decides how long a
-/// fetch takes to begin.
+/// Sources from which the first granule is requested at once, so that no single node decides when a fetch
+/// starts. Raising it sends more duplicates.
 const PROOFS_AT_ONCE: usize = 2;
-/// Time that the only granule of a small blob may take before it is requested from a second source. All of
-/// the blob would come twice if both were asked at once.
+/// Time that the only granule of a small blob may take before it is requested from a second source. Two
+/// requests at once would transfer the whole blob twice.
 const SMALL_PAUSE: Duration = Duration::from_millis(100);
 
 impl Fetch {
-    /// The size that most of the sources claim that could prove it, but for those that were asked to and
-    /// took too long.
+    /// The size that most of the sources claim that could prove it, without the sources that were asked for
+    /// the proof and were too slow.
     pub(super) fn claimed_size(&self) -> Option<u64> {
         if let Some(size) = self.size_said {
             let told = self.sources.values().any(|source| source.size == Some(size));
@@ -43,7 +43,7 @@ impl Fetch {
         claims.into_iter().max_by_key(|(_, count)| *count).map(|(size, _)| size)
     }
 
-    /// Sources that have all of it, the nearest first.
+    /// Sources that have the complete blob, the nearest first.
     pub(super) fn full_sources(&self) -> Vec<Contact> {
         let Some(size) = self.division().map(|division| division.size()) else { return Vec::new() };
         let full = |source: &&Source| {
@@ -61,8 +61,8 @@ impl Fetch {
             && !self.sources.values().any(|one| self.is_proving(one, division.size()))
             && self.claimed_size().is_some_and(|size| size != division.size())
         {
-            // No source is left to prove this size, or all that could were too slow, and another
-            // source claims a different one.
+            // No source is left that can prove this size, or all of them were too slow, and another source
+            // claims a different size.
             self.place = Place::None;
         }
         if self.place == Place::None
@@ -75,19 +75,20 @@ impl Fetch {
         }
     }
 
-    /// Whether a source may prove this size: it was asked for the proof, or may be and was not too slow.
+    /// Whether a source may prove this size: it was asked for the proof, or it can be asked and was not too
+    /// slow.
     fn is_proving(&self, source: &Source, size: u64) -> bool {
         let asked = !source.transfers.is_empty() && source.size == Some(size);
         asked || (source.provable_size() == Some(size) && source.pace.slow() == 0)
     }
 
-    /// Sources that were asked for the granule that proves the size.
+    /// The number of sources that were asked for the granule that proves the size.
     fn proving(&self) -> usize {
         self.sources.values().filter(|source| !source.transfers.is_empty()).count()
     }
 
-    /// When the granule that proves the size is asked of one more source, as the asked sources say
-    /// nothing; `None` if no source was asked.
+    /// When the proving granule is requested from one more source because the asked sources are silent.
+    /// `None` if no source was asked.
     pub(super) fn asks_proof_at(&self) -> Option<Instant> {
         let asked = self.sources.values().flat_map(|source| &source.transfers);
         let small = self.division().is_some_and(|division| division.count() == 1);
@@ -98,7 +99,7 @@ impl Fetch {
         asked.map(|transfer| transfer.started + pause).max()
     }
 
-    /// Whether the granule that proves the size is asked of one more source now.
+    /// Whether the proving granule is requested from one more source now.
     fn is_proof_due(&self, world: &World<'_>, division: &Division) -> bool {
         let at_once = match division.count() {
             1 => 1,
@@ -110,13 +111,13 @@ impl Fetch {
         proving < PROOFS_MAX && (proving < at_once || due())
     }
 
-    /// Asks for the granule that proves the size, and in the same stream, after it, for what a source
-    /// has under way at first: so the way to it does not stand empty until the proof is here.
+    /// Requests the proving granule, and after it in the same stream as many granules as a source has in
+    /// flight at first, so that the path is not idle until the proof arrives.
     pub(super) fn ask_last(&mut self, world: &mut World<'_>, division: &Division) {
         while self.is_proof_due(world, division) && self.ask_last_of_one(world, division) {}
     }
 
-    /// Asks the best of the sources that have the last granule. Returns whether there is one.
+    /// Requests it from the best source that has the last granule. Returns whether there is one.
     fn ask_last_of_one(&mut self, world: &mut World<'_>, division: &Division) -> bool {
         let last = division.count() - 1;
         if self.checking.contains(last) {

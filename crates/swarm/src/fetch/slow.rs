@@ -1,9 +1,9 @@
-//! Sources that are too slow for what is fetched: they are replaced while others could give more.
+//! Replaces sources that are too slow while other sources could send more.
 //!
-//! A source that sends a byte now and then is never silent. What counts is how long it takes for a granule,
-//! beside the others that have what it was asked for: a source that is eight times slower than they are gives
-//! up what it was asked for and rests. A source that is the only one to have something is waited for as long
-//! as it sends anything.
+//! A source that sends one byte at long intervals is never silent. So its time for a granule is compared with
+//! that of the other sources that have the requested granules: a source that is eight times slower loses its
+//! requests and rests. A source that is the only one to have a granule is waited for as long as it sends
+//! anything.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -13,31 +13,31 @@ use potluck_base::{Division, Instant, PublicKey};
 use super::{Fetch, World};
 use crate::source::Source;
 
-/// How many times as long as the others a source may take for a granule. Raising it keeps slower sources,
-/// and lets one that does nothing but drip hold what it was asked for longer.
+/// How many times longer than the others a source may take for a granule. Raising it keeps slower sources,
+/// and lets a source that sends almost nothing hold its requests longer.
 const SLOWER: f64 = 8.0;
-/// How many times as long as before a source gets for a granule when the only one that could replace it was
-/// too slow more often. Raising it tries such sources again later.
+/// Factor of the time that a source gets for a granule if the only source that could replace it was too slow
+/// more often. Raising it tries such sources again later.
 const AGAIN: u32 = 4;
 
-/// What the other sources would do with what one source was asked for.
+/// What the other sources could do with the requests of one source.
 #[derive(Debug, Default)]
 struct Others {
-    /// Bytes a second, as measured: that of the source in the middle, or of the best idle one.
+    /// The measured rate in bytes a second: the median of the sources, or the best idle source if it is
+    /// faster.
     rate: Option<f64>,
-    /// How often the one was too slow that was so least often, of those that have nothing to do and gave
-    /// nothing so far.
+    /// The lowest number of times that one of the idle sources without a granule so far was too slow.
     untried: Option<u32>,
 }
 
 impl Fetch {
-    /// Replaces sources that are too slow for a granule, and notes when to look again.
+    /// Replaces sources that are too slow for a granule, and records when to check again.
     pub(super) fn drop_slow(&mut self, world: &mut World<'_>) {
         self.look_at = None;
         let Some(division) = self.division().filter(|_| world.config.defences.paced_sources) else {
             return;
         };
-        // Those that gave nothing for longest come first; each idle source replaces one.
+        // The sources that sent nothing for longest come first. Each idle source replaces one.
         let mut active: Vec<(Instant, PublicKey)> = self
             .sources
             .iter()
@@ -61,7 +61,7 @@ impl Fetch {
         }
     }
 
-    /// When a source is too slow, if others could give what it was asked for.
+    /// When a source is too slow, if others could send its granules.
     fn late_at(
         &self,
         now: Instant,
@@ -82,7 +82,7 @@ impl Fetch {
         let own = source.pace.slow();
         let tried = others.untried.filter(|_| untried).map(|slow| match slow <= own {
             true => source.granule_time() * source.pace.patience(),
-            // What was too slow itself is tried again only much later.
+            // A source that was too slow itself is tried again only much later.
             false => source.granule_time() * AGAIN * (1 << slow.min(4)),
         });
         let times = [need, tried];
@@ -102,7 +102,7 @@ impl Fetch {
                 untried = Some(untried.map_or(slow, |least| least.min(slow)));
             }
             let idle = source.transfers.is_empty();
-            // What it gave long ago says nothing of a network that is slow for all now.
+            // An old rate says nothing if the network is slow for all sources now.
             let recent = now < source.last() + source.granule_time();
             let Some(rate) = source.pace.rate().filter(|_| source.is_useful(now)) else { continue };
             if idle {
@@ -117,8 +117,8 @@ impl Fetch {
         Others { rate: middle.into_iter().chain(best_idle).reduce(f64::max), untried }
     }
 
-    /// Whether a source has something of what another one was asked for. While no size is proven, one that
-    /// claims another size is worth a try as well.
+    /// Whether a source has some of the granules requested from another one. While no size is proven, a
+    /// source that claims another size counts too.
     fn could_give(&self, source: &Source, slow: &Source) -> bool {
         let Some(have) = &source.have else { return false };
         if source.size != slow.size {
@@ -127,9 +127,9 @@ impl Fetch {
         slow.waiting().any(|granule| have.contains(granule))
     }
 
-    /// The order in which sources are asked for granules: those that were too slow last, then by what they
-    /// gave, then the near ones. What is left is decided by an order that is another in each fetch, so that
-    /// no node can choose its place.
+    /// The order in which sources are asked for granules: sources that were too slow come last; then by the
+    /// bytes that they sent; then by distance. Ties are broken by an order that differs for each fetch, so
+    /// that no node can choose its rank.
     pub(super) fn rank(
         &self,
         key: &PublicKey,

@@ -1,4 +1,4 @@
-//! Requesting granules: which ones, from which source, and a second time where a source is slow.
+//! Requests granules: which ones, from which source, and a second time if a source is slow.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,13 @@ use crate::command::{FetchId, Output, TransferId};
 use crate::pick::{self, Choice};
 use crate::source::{Source, Transfer, length};
 
-/// Most streams from one source: together they carry the bytes that may be in flight from it.
+/// Most streams from one source. Together they carry the bytes that may be in flight from it.
 const TRANSFERS_MAX: usize = 16;
-/// Most streams of a fetch; beyond it a source gets a stream only if it has none.
+/// Most streams of a fetch. Beyond it a source gets a stream only if it has none.
 const STREAMS_MAX: usize = 48;
-/// Most bytes asked for in one stream where the way to the source holds more than half of it, but for
-/// a single granule that is longer. What may be sent in a stream before it is read has a fixed bound
-/// of that size, so on a long way the number of streams follows what it holds (the rate of the source
-/// times its round trip).
+/// Most bytes requested in one stream, except for a single longer granule, if the path to the source holds
+/// more than half of it. The receive window of a stream has this fixed size, so on a long path the number of
+/// streams follows from the bytes that the path holds (the rate of the source times its round trip).
 const STREAM_BYTES: u64 = 2 * 1024 * 1024;
 /// Most granules in one stream.
 const GRANULES_MAX: usize = 512;
@@ -46,7 +45,7 @@ impl Fetch {
         }
     }
 
-    /// Sources of this division that can be asked now, the best first.
+    /// Sources with this division that can be asked now, the best first.
     pub(super) fn in_order(&self, world: &World<'_>, division: &Division) -> Vec<PublicKey> {
         let useful =
             |source: &Source| source.is_useful(world.now) && source.size == Some(division.size());
@@ -60,7 +59,7 @@ impl Fetch {
         keys.into_iter().map(|(key, _)| *key).collect()
     }
 
-    /// What is best asked of a source next, beside what is under way.
+    /// The best granules to request from a source next, besides those in flight.
     pub(super) fn choose(
         &mut self,
         division: &Division,
@@ -86,7 +85,7 @@ impl Fetch {
         choice.best(count)
     }
 
-    /// Asks a source for what it should have under way. Returns whether it was asked.
+    /// Requests granules from a source up to its depth. Returns whether any were requested.
     fn ask_one(&mut self, world: &mut World<'_>, division: &Division, key: PublicKey) -> bool {
         let Some(source) = self.sources.get(&key) else { return false };
         if source.have.is_none() {
@@ -121,8 +120,8 @@ impl Fetch {
         true
     }
 
-    /// Everything is on its way: the granule that this idle source would bring soonest before the
-    /// one it is asked of.
+    /// If all granules are in flight: the granule that this idle source would deliver sooner than the source
+    /// it was requested from.
     fn hedge(&self, now: Instant, division: &Division, key: PublicKey) -> Option<u32> {
         let idle = self.sources.get(&key)?;
         let theirs = idle.have.as_ref()?;

@@ -1,4 +1,4 @@
-//! What all fetches of a node share while one of them is driven.
+//! The state that all fetches of a node share while one of them runs.
 
 use potluck_base::{Instant, PublicKey};
 
@@ -6,19 +6,19 @@ use crate::command::Output;
 use crate::config::Config;
 use crate::shunned::Shunned;
 
-/// Numbers that name transfers and questions, over all fetches.
+/// Ids of transfers and questions, over all fetches.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    /// A number that was not used before.
+    /// The next unused number.
     pub(super) fn next(&mut self) -> u64 {
         self.0 += 1;
         self.0
     }
 }
 
-/// What a fetch is given beside its own state: the time, the configuration, and where outputs go.
+/// The inputs of a fetch besides its own state: the time, the configuration, and the list of outputs.
 pub(crate) struct World<'a> {
     pub(crate) now: Instant,
     pub(crate) config: &'a Config,

@@ -22,17 +22,17 @@ struct Peer {
     rate: f64,
     have: GranuleSet,
     size: u64,
-    /// One of this number of granules is false.
+    /// One of this number of granules is corrupt.
     corrupt_every: Option<u32>,
-    /// From then on it says nothing.
+    /// From then on it is silent.
     dead_from: Option<Instant>,
-    /// What it answers to the question what it has.
+    /// Its answer to the question which granules it has.
     refuses: Option<Refusal>,
-    /// Why it will not have what it does not have.
+    /// Its reason why it will not get the granules that it lacks.
     lost: Option<Refusal>,
-    /// After this many granules it sends one byte now and then.
+    /// After this many granules it sends one byte at long intervals.
     drips_after: Option<u64>,
-    /// It says that it has granules, and ends each stream without any.
+    /// It claims to have granules, and ends each stream without sending any.
     ends_streams: bool,
     sent: u64,
 }
@@ -41,30 +41,30 @@ struct Pipe {
     from: u16,
     granules: VecDeque<u32>,
     next: Instant,
-    /// When some bytes of a granule come next.
+    /// When the next bytes of a granule arrive.
     drop: Instant,
 }
 
-/// A network around one machine.
+/// A simulated network around one machine.
 struct Net {
     now: Instant,
     swarm: Swarm,
     division: Division,
     peers: BTreeMap<u16, Peer>,
     pipes: BTreeMap<TransferId, Pipe>,
-    /// When each peer's line is free.
+    /// When the line of each peer is free.
     lines: BTreeMap<u16, Instant>,
     have: GranuleSet,
     ended: Option<Result<FetchReport, FetchError>>,
     announced: usize,
     places: Vec<u64>,
     order: Vec<u32>,
-    /// Streams ended by the machine while something was still missing.
+    /// Streams that the machine ended before all granules arrived.
     cancelled: usize,
-    /// Whether replicas say that no node has announced it.
+    /// Whether replicas report that no node has announced the blob.
     absent: bool,
     round_trip: Duration,
-    /// Most streams of one peer at once, and most bytes asked for in one stream.
+    /// The most streams of one peer at once, and the most bytes requested in one stream.
     most_streams: usize,
     longest_stream: u64,
     /// Granules that may be on this machine already.
@@ -100,7 +100,7 @@ impl Net {
         }
     }
 
-    /// With the defences against slow sources off.
+    /// Without the defences against slow sources.
     fn unpaced(size: u64) -> Self {
         let defences = potluck_base::Defences { paced_sources: false, ..Default::default() };
         let config = Config { defences, ..Config::default() };
@@ -210,7 +210,7 @@ impl Net {
         }
     }
 
-    /// The pipe whose next granule comes first, and when.
+    /// The transfer whose next granule arrives first, and when.
     fn next_arrival(&self) -> Option<(Instant, TransferId)> {
         let arrival = |(id, pipe): (&TransferId, &Pipe)| {
             let peer = &self.peers[&pipe.from];
@@ -226,7 +226,7 @@ impl Net {
         self.pipes.iter().filter_map(arrival).min()
     }
 
-    /// When some bytes of a granule come next, and in which pipe.
+    /// When the next bytes of a granule arrive, and in which transfer.
     fn next_drop(&self) -> Option<(Instant, TransferId)> {
         let lives = |pipe: &Pipe| {
             let dead_from = self.peers[&pipe.from].dead_from;
@@ -268,7 +268,7 @@ impl Net {
         }
     }
 
-    /// Runs until the fetch is over or `limit` has passed; gives the seconds it took.
+    /// Runs until the fetch has ended or `limit` has passed. Returns the elapsed seconds.
     fn run(&mut self, limit: Duration) -> f64 {
         let end = self.now + limit;
         while self.ended.is_none() && self.now < end {
@@ -322,7 +322,7 @@ fn four_equal_sources_bring_four_times_the_rate() {
 
 #[test]
 fn a_long_way_gets_as_many_streams_as_it_holds() {
-    // 1 Gbit/s at 100 ms holds 12.5 MB, six times what one stream may have unread.
+    // A path of 1 Gbit/s and 100 ms holds 12.5 MB, six times the receive window of one stream.
     let (rate, size) = (125e6, 1 << 30);
     let mut net = Net::new(size);
     net.round_trip = ms(100);
@@ -333,7 +333,7 @@ fn a_long_way_gets_as_many_streams_as_it_holds() {
     assert!(seconds < size as f64 / rate * 1.05 + 0.5, "{seconds} s");
     assert!(net.longest_stream <= 2 << 20, "{}", net.longest_stream);
     assert!((7..=16).contains(&net.most_streams), "{}", net.most_streams);
-    // A way that holds little gets few.
+    // A path that holds little gets few streams.
     let mut net = Net::new(16 << 20);
     net.peer(1, 125e3);
     net.begin();
@@ -364,7 +364,7 @@ fn what_may_be_here_already_is_asked_of_nobody_until_that_is_known() {
     let came: Vec<u32> = net.have.iter().collect();
     assert_eq!(came, (count / 2..count).collect::<Vec<_>>(), "the rest comes meanwhile");
     assert_eq!(net.swarm.fetch_view(FETCH).unwrap().full, [contact(1)]);
-    // Others get at once what was found.
+    // Other nodes get the granules that were found at once.
     let found: Vec<u32> = (0..count / 4).collect();
     net.have.insert_range(0..count / 4);
     net.input(Input::Compared { fetch: FETCH, granules: found.clone(), found });
@@ -402,7 +402,7 @@ fn slow_sources_do_not_hold_up_the_end() {
     net.peer(3, 0.6 * MIB);
     net.begin();
     let seconds = net.run(ms(60_000));
-    // Each of them takes three seconds for the two granules that it is asked for at least.
+    // Each of them takes three seconds for its first two granules.
     assert!(seconds < 1024.0 / 101.2 + 0.5, "{seconds} s");
     assert!(net.report().duplicate_bytes < 8 << 20);
     assert!(net.cancelled > 0, "who has nothing more to bring is told so at once");
@@ -428,7 +428,7 @@ fn a_wrong_size_is_found_out_with_the_last_granule() {
         peer.size = size;
         peer.have = GranuleSet::full(Division::of(size).unwrap().count());
     }
-    // This one cannot prove what it claims.
+    // This source cannot prove its claim.
     net.peer(5, 10.0 * MIB).size = 1 << 30;
     net.peer(3, 10.0 * MIB);
     net.begin();
@@ -467,7 +467,7 @@ fn the_one_living_among_many_dead_providers_is_found() {
 fn silent_sources_at_the_start_cost_two_seconds_together() {
     let mut net = Net::new(64 << 20);
     for number in 1..=3 {
-        // It says what it has, and is gone before it sends anything.
+        // It answers which granules it has, and dies before it sends any.
         net.peer(number, 5.0 * MIB).dead_from = Some(Instant::ZERO + ms(1));
     }
     net.peer(4, 50.0 * MIB);
@@ -500,7 +500,7 @@ fn what_nobody_has_announced_is_unknown_long_before_patience_ends() {
     net.begin();
     let seconds = net.run(ms(120_000));
     assert_eq!(net.ended, Some(Err(FetchError::Unknown)));
-    // What was shared a moment ago is announced in this time.
+    // A blob that was just shared is announced within this time.
     assert!((3.0..6.0).contains(&seconds), "{seconds} s");
 }
 
@@ -607,7 +607,7 @@ fn a_part_of_an_earlier_run_is_announced_and_served() {
     net.swarm.handle(net.now, Input::AskedHave { serve, from, blob, budget });
     let refused = Output::Holding { serve, answer: Err(Refusal::NotHeld) };
     assert_eq!(net.swarm.poll_output(), Some(refused));
-    // What makes no sense is not taken.
+    // Invalid values are ignored.
     let have = GranuleSet::full(7);
     net.swarm.handle(net.now, Input::HeldPart { blob, root, size, have });
     assert_eq!(net.swarm.poll_output(), None);
@@ -627,7 +627,7 @@ fn what_came_is_served_after_the_fetch_was_given_up() {
         panic!("{answers:?}");
     };
     assert_eq!(holding.granules, Some(net.have.to_bytes()));
-    // Going on takes it back.
+    // Continuing the fetch takes the part over.
     net.begin();
     net.run(ms(1));
     assert!(net.swarm.parts.is_empty());

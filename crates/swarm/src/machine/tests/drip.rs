@@ -1,9 +1,9 @@
-//! Sources that send a byte now and then, and no granule.
+//! Sources that send single bytes at long intervals, and no granule.
 
 use super::*;
 
-/// The time of a fetch of 20 MB from two honest nodes beside `evil`, each of which is before them in the
-/// order of keys.
+/// The time of a fetch of 20 MB from two honest nodes and `evil` ones, which all come before the honest ones
+/// in the order of keys.
 fn time_beside(mut net: Net, evil: &[Option<u64>]) -> (f64, Net) {
     for (number, drips_after) in (1..).zip(evil) {
         net.peer(number, 100.0 * MIB).drips_after = *drips_after;
@@ -41,7 +41,7 @@ fn sources_that_drip_do_not_hold_up_a_fetch() {
 fn sources_that_drip_may_be_many_and_take_all_places() {
     let (seconds, net) = time_beside(Net::new(SIZE), &[Some(0); 60]);
     assert!(net.have.is_full() && seconds < 30.0, "{seconds} s");
-    // Four are enough to hold a fetch for ever where only silence counts.
+    // If only silence counted, four such sources would block a fetch for ever.
     let (seconds, net) = time_beside(Net::unpaced(SIZE), &[Some(0); 60]);
     assert!(!net.have.is_full() && seconds >= 120.0, "{seconds} s");
 }
@@ -61,7 +61,7 @@ fn a_source_that_drips_is_replaced_by_one_that_claims_another_size() {
 
 #[test]
 fn slow_sources_are_kept_where_they_are_as_the_others() {
-    // Five seconds for a granule, and one source that is five times as fast as each of them.
+    // Sources that take five seconds for a granule, and one that is five times as fast as each of them.
     let size = 256 << 20;
     let mut net = Net::new(size);
     let rate = net.division.granule_bytes() as f64 / 5.0;
@@ -73,7 +73,7 @@ fn slow_sources_are_kept_where_they_are_as_the_others() {
     let seconds = net.run(ms(3_600_000));
     let possible = size as f64 / (16.0 * rate);
     assert!(net.have.is_full() && seconds < possible * 1.1, "{seconds} s, {possible} s possible");
-    // More than may be asked at once.
+    // More sources than may be asked at once.
     let mut net = Net::new(size);
     (1..=20).for_each(|number| {
         net.peer(number, rate);
@@ -82,7 +82,7 @@ fn slow_sources_are_kept_where_they_are_as_the_others() {
     let seconds = net.run(ms(3_600_000));
     let possible = size as f64 / (16.0 * rate);
     assert!(net.have.is_full() && seconds < possible * 1.2, "{seconds} s, {possible} s possible");
-    // Before any granule shows what is usual here, each is tried for two seconds.
+    // Until the first granule shows a usual rate, each source is tried for two seconds.
     assert!(net.report().slow_sources <= 24, "{:?}", net.report());
 }
 

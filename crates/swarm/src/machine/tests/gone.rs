@@ -1,4 +1,4 @@
-//! Sources that have lost what they shared, and what holders say of names.
+//! Sources that have lost shared blobs, and the names that holders give.
 
 use super::*;
 use crate::command::Gone;
@@ -10,7 +10,7 @@ fn a_source_that_says_why_it_has_nothing_is_believed_at_once_if_nobody_else_has_
         (Refusal::Changed, FetchError::Changed, 0.1),
         (Refusal::Unshared, FetchError::Unshared, 0.1),
         (Refusal::Unreadable, FetchError::Unreadable, 0.1),
-        // Perhaps it has only just started: asked once more.
+        // The source may have only just started, so it is asked once more.
         (Refusal::NotHeld, FetchError::Unshared, 2.0),
     ] {
         let mut net = Net::new(64 << 20);
@@ -38,11 +38,11 @@ fn a_source_that_lost_a_part_gives_the_rest_and_then_it_ends() {
     let count = net.division.count();
     let peer = net.peer(1, 50.0 * MIB);
     peer.lost = Some(Refusal::Changed);
-    // The end of it as well: the size is known from the manifest.
+    // Including the last granule: the size is known from the manifest.
     for granule in [3, 4, count - 1] {
         peer.have.remove(granule);
     }
-    // Others fetch it, too, and have no more than this one can have.
+    // Other nodes fetch the blob too, and cannot have more than this one.
     net.peer(2, 50.0 * MIB).have = GranuleSet::empty(count);
     let blob = BlobId::of(b"blob");
     let size = Some(net.division.size());
@@ -61,7 +61,7 @@ fn a_source_that_finds_out_in_the_middle_is_asked_what_is_left() {
     net.peer(1, 20.0 * MIB);
     net.begin();
     net.run(ms(500));
-    // From now on it knows; all of its streams end, one after the other.
+    // From now on it knows that the blob is lost; its streams end one after the other.
     let peer = net.peers.get_mut(&1).unwrap();
     peer.lost = Some(Refusal::Changed);
     let lost: Vec<u32> =
