@@ -1,13 +1,13 @@
-//! What lets a node into an `invite` network: certificates, tickets, revocations, enrolment.
+//! Admission to an `invite` network: certificates, tickets, revocations, enrolment.
 //!
-//! Everything here but the ticket's secret is signed, by the network's authority key or by the key
-//! of a ticket, over a text that begins with what it is and the network's id: nothing signed for one
-//! purpose or network holds for another. The signed bytes are those that are kept and passed on;
-//! they are read only together with the check of their signature.
+//! Everything here except the secret of a ticket is signed, by the network's authority key or by the key of a
+//! ticket. The signed text begins with its purpose and the network's id, so a signature for one purpose or
+//! network is invalid for another. The signed bytes are those that are kept and passed on; they are decoded
+//! only together with the check of their signature.
 //!
-//! A **ticket** is a secret: its holder may get a certificate. Its grant, which names the
-//! ticket's public key, is what the authority signed; the secret proves to be its holder without
-//! being shown, so that who answers an enrolment cannot use the ticket itself.
+//! A **ticket** is a secret: its holder may get a certificate. The authority signed the ticket's grant, which
+//! names the ticket's public key. The holder proves that it has the secret without sending it, so the node
+//! that answers an enrolment cannot use the ticket itself.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,19 +31,19 @@ const GRANT_DOMAIN: &[u8] = b"potluck 2026 grant";
 const ENROLL_DOMAIN: &[u8] = b"potluck 2026 enrolment";
 const REVOCATION_DOMAIN: &[u8] = b"potluck 2026 revocation";
 
-/// What every ticket begins with.
+/// The prefix of every ticket.
 pub const TICKET_SCHEME: &str = "potluck-ticket:";
 /// Longest ticket, in characters: twice what the longest one needs.
 pub const TICKET_CHARS_MAX: usize = 3000;
 /// Version of the ticket's bytes.
 const TICKET_VERSION: u8 = 2;
-/// Bytes of a ticket's checksum, which tells a wrong or lost character.
+/// Bytes of a ticket's checksum, which detects a wrong or missing character.
 const CHECKSUM_BYTES: usize = 4;
 
-/// Why bytes are no proof of admission. Drop them and count it.
+/// Why bytes are not a valid proof of admission. Drop them and count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionProofError {
-    /// Not the bytes of it, or over a limit.
+    /// The bytes have another form, or exceed a limit.
     #[error("malformed")]
     Malformed,
     /// Not signed by this network's authority, or for another purpose.
@@ -51,25 +51,24 @@ pub enum AdmissionProofError {
     Signature,
 }
 
-/// What the authority says of a member.
+/// The authority's statement about a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Whose it is.
+    /// The member's key.
     pub subject: PublicKey,
-    /// What the inviter called it: name and value, in the order of names.
+    /// The labels that the inviter gave it: name and value, in the order of names.
     pub labels: Vec<(String, String)>,
-    /// Drawn at random: tells two certificates of one subject apart.
+    /// A random number that distinguishes certificates of one subject.
     pub serial: u64,
     /// When it was signed, by the authority's clock.
     pub issued: UnixMillis,
-    /// From when on it is void.
+    /// The time from which it is void.
     pub expires: UnixMillis,
-    /// Whether the member is not meant to come back after a while of absence.
+    /// Whether the member is not expected to return after a long absence.
     pub ephemeral: bool,
-    /// What its node id is salted with.
+    /// The salt of its node id.
     pub salt: Option<Salt>,
-    /// The key of the ticket that let it in; `None` for the network's first member. A renewal
-    /// keeps it.
+    /// The key of the ticket that admitted it; `None` for the network's first member. A renewal keeps it.
     pub ticket: Option<PublicKey>,
 }
 
@@ -95,8 +94,8 @@ struct CertificateText {
 }
 
 impl Certificate {
-    /// The signed bytes; `None` if the labels are not good or too long for the limit of
-    /// [`CERTIFICATE_BYTES_MAX`], or the life is longer than [`CERTIFICATE_LIFE_MAX_MS`].
+    /// The signed bytes. `None` if the labels are invalid or too long for [`CERTIFICATE_BYTES_MAX`], or the
+    /// life is longer than [`CERTIFICATE_LIFE_MAX_MS`].
     #[must_use]
     pub fn sign(&self, authority: &Identity, network: &NetworkId) -> Option<Bytes> {
         let text = CertificateText {
@@ -116,7 +115,7 @@ impl Certificate {
         good.then_some(bytes)
     }
 
-    /// Reads signed bytes. Says nothing of whether the certificate has expired.
+    /// Decodes signed bytes and checks the signature. Does not check whether the certificate has expired.
     ///
     /// # Errors
     /// [`AdmissionProofError`]
@@ -140,13 +139,13 @@ fn life_is_good(issued: UnixMillis, expires: UnixMillis) -> bool {
     expires.0.checked_sub(issued.0).is_some_and(|life| life <= CERTIFICATE_LIFE_MAX_MS)
 }
 
-/// What a revocation is about.
+/// The subject of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Revoked {
-    /// A member's key: no certificate of it holds any more, whenever it was or will be signed. The
-    /// machine comes back with a new identity.
+    /// A member's key: every certificate for it is void, whenever it was or will be signed. The machine can
+    /// return with a new identity.
     Member(PublicKey),
-    /// A ticket's key: it lets no node in any more, and no certificate holds that it gave.
+    /// A ticket's key: it admits no node any more, and every certificate that it gave is void.
     Ticket(PublicKey),
 }
 
@@ -160,15 +159,15 @@ impl Revoked {
     }
 }
 
-/// The authority's word that a member or a ticket is out, for ever.
+/// The authority's statement that a member or a ticket is revoked, for ever.
 ///
-/// No times are compared: a certificate that was signed under a clock that ran ahead is void like
-/// any other. A revocation may be forgotten when the last certificate that it voids has expired.
+/// No times are compared, so a certificate that was signed under a fast clock is void like any other. A
+/// revocation may be forgotten when the last certificate that it voids has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// What is out.
+    /// The revoked key.
     pub subject: Revoked,
-    /// When it was signed, by the authority's clock. Tells only when it may be forgotten.
+    /// When it was signed, by the authority's clock. It only tells when the revocation may be forgotten.
     pub at: UnixMillis,
 }
 
@@ -192,7 +191,7 @@ impl Revocation {
         sign(&text, REVOCATION_DOMAIN, authority, network)
     }
 
-    /// Reads signed bytes.
+    /// Decodes signed bytes and checks the signature.
     ///
     /// # Errors
     /// [`AdmissionProofError`]
@@ -207,25 +206,24 @@ impl Revocation {
         Ok(Self { subject, at: UnixMillis(at) })
     }
 
-    /// Whether all that it makes void has expired by itself: twice the longest life of a
-    /// certificate is over, the second one for an authority whose clock ran ahead when it signed
-    /// the certificate.
+    /// Whether everything that it voids has expired: two of the longest lives of a certificate have passed,
+    /// the second one for an authority whose clock was fast when it signed the certificate.
     #[must_use]
     pub const fn is_over(&self, now: UnixMillis) -> bool {
         self.at.0.saturating_add(2 * CERTIFICATE_LIFE_MAX_MS) < now.0
     }
 }
 
-/// What a ticket gives a right to.
+/// The authority's statement about a ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// The key whose holder has the right.
+    /// The public key of the ticket.
     pub ticket: PublicKey,
-    /// How many nodes it lets in; `None`: any number.
+    /// The number of nodes that it admits; `None`: any number.
     pub uses: Option<u32>,
     /// When it was signed.
     pub issued: UnixMillis,
-    /// The time after which it admits no machine.
+    /// The time after which it admits no node.
     pub expires: UnixMillis,
     /// Labels of the certificates.
     pub labels: Vec<(String, String)>,
@@ -264,7 +262,7 @@ impl Grant {
         sign(&text, GRANT_DOMAIN, authority, network)
     }
 
-    /// Reads signed bytes. Says nothing of whether the grant has expired.
+    /// Decodes signed bytes and checks the signature. Does not check whether the grant has expired.
     ///
     /// # Errors
     /// [`AdmissionProofError`]
@@ -289,25 +287,25 @@ pub enum Enroll {
         /// The ticket's signed [`Grant`].
         #[cbor(n(0), with = "cbor_proof")]
         grant: Bytes,
-        /// Made with the ticket's secret, for the asker's key; see [`Enroll::grant_for`].
+        /// The signature of the ticket's key over the asking node's key; see [`Enroll::grant_for`].
         #[cbor(n(1), with = "cbor_signature")]
         proof: Signature,
     },
     /// By a certificate that will expire.
     #[n(1)]
     Renewal {
-        /// It.
+        /// The old certificate.
         #[cbor(n(0), with = "cbor_proof")]
         certificate: Bytes,
     },
 }
 
 impl Enroll {
-    /// The grant of an enrolment by ticket, if authority and ticket signed what they should for
-    /// `asker`. Says nothing of expiry and uses. Costs two checks of signatures.
+    /// The grant of an enrolment by ticket, if the signatures of the authority and of the ticket's key for
+    /// `asker` are valid. Does not check expiry and uses. Costs two signature checks.
     ///
     /// # Errors
-    /// [`AdmissionProofError`]; a renewal has no grant and is malformed here.
+    /// [`AdmissionProofError`]. A renewal has no grant, and is malformed here.
     pub fn grant_for(
         &self,
         asker: &PublicKey,
@@ -328,7 +326,7 @@ fn enroll_text(node: &PublicKey, network: &NetworkId) -> Vec<u8> {
     [ENROLL_DOMAIN, network.as_bytes(), node.as_bytes()].concat()
 }
 
-/// The right to get a certificate, with ways to where it can be got. A secret.
+/// The right to get a certificate, with the nodes that can give it. A secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// The network's name.
@@ -341,7 +339,7 @@ pub struct Ticket {
     grant: Bytes,
 }
 
-/// The text carries the grant without the ticket's key, which follows from the secret.
+/// The encoded form contains the grant without the ticket's key, which follows from the secret.
 #[derive(Encode, Decode)]
 struct TicketText {
     #[n(0)]
@@ -383,14 +381,14 @@ impl TicketText {
     }
 }
 
-/// What a ticket is to give; see [`Grant`].
+/// The contents of a new ticket; see [`Grant`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantTerms {
-    /// How many nodes it lets in; `None`: any number.
+    /// The number of nodes that it admits; `None`: any number.
     pub uses: Option<u32>,
-    /// From when on.
+    /// The time from which it is valid.
     pub issued: UnixMillis,
-    /// Until when.
+    /// The time until which it is valid.
     pub expires: UnixMillis,
     /// Labels of the certificates, in the order of names.
     pub labels: Vec<(String, String)>,
@@ -399,8 +397,8 @@ pub struct GrantTerms {
 }
 
 impl Ticket {
-    /// A ticket of `authority` with a fresh `secret`. Entry points over the limit of
-    /// [`TICKET_CONTACTS_MAX`] are left out. `None` if the labels would not fit in a certificate.
+    /// A ticket of `authority` with a fresh `secret`. Entry points beyond [`TICKET_CONTACTS_MAX`] are left
+    /// out. `None` if the labels would not fit into a certificate.
     #[must_use]
     pub fn issue(
         network: &str,
@@ -413,7 +411,7 @@ impl Ticket {
         let id = NetworkId::new(network, Admission::Invite, Some(&key));
         let ticket = Identity::from_seed(secret).public_key();
         let GrantTerms { uses, issued, expires, labels, ephemeral } = terms;
-        // The certificate it will give has the same labels and must not be too long for them.
+        // The certificates that it gives have the same labels, which must fit into them.
         let largest = Certificate {
             subject: ticket,
             labels: labels.clone(),
@@ -437,15 +435,15 @@ impl Ticket {
         NetworkId::new(&self.network, Admission::Invite, Some(&self.authority))
     }
 
-    /// What it gives.
+    /// Its grant.
     ///
     /// # Errors
-    /// [`AdmissionProofError`] if it is a made-up one.
+    /// [`AdmissionProofError`] if its signature is invalid.
     pub fn grant(&self) -> Result<Grant, AdmissionProofError> {
         Grant::read(&self.grant, &self.authority, &self.network_id())
     }
 
-    /// The request of `node` for a certificate by this ticket.
+    /// The request of `node` for a certificate with this ticket.
     #[must_use]
     pub fn enroll(&self, node: &PublicKey) -> Enroll {
         let text = enroll_text(node, &self.network_id());
@@ -454,17 +452,17 @@ impl Ticket {
     }
 }
 
-/// Says nothing of the secret.
+/// Does not print the secret.
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ticket({:?} of {:?}, {:?})", self.network, self.authority, self.entry_points)
     }
 }
 
-/// The text to paste.
+/// The text form, to copy and paste.
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A ticket comes from `issue` or `from_str` only, and both leave a grant that holds.
+        // A ticket comes from `issue` or `from_str` only, and both check its grant.
         let grant = self.grant().map_err(|_| fmt::Error)?;
         let signature = self.grant.last_chunk::<64>().ok_or(fmt::Error)?;
         let text = TicketText {
@@ -487,19 +485,19 @@ impl fmt::Display for Ticket {
     }
 }
 
-/// Why a text is no ticket.
+/// Why a text is not a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
-    /// It does not begin as one.
+    /// It does not begin with the prefix.
     #[error("a ticket begins with `{TICKET_SCHEME}`")]
     Scheme,
     /// A character is wrong or missing.
     #[error("the ticket is damaged or cut off; copy it again, all of it")]
     Damaged,
-    /// Of a later version.
+    /// The version is newer.
     #[error("this ticket is of a version that this program does not know")]
     Version,
-    /// Whole, but no ticket that `invite` makes.
+    /// It is complete, but not a ticket that `invite` makes.
     #[error("this is no ticket that `potluck invite` makes")]
     Malformed,
 }
@@ -507,7 +505,7 @@ pub enum TicketError {
 impl FromStr for Ticket {
     type Err = TicketError;
 
-    /// Line breaks and spaces within, as mail programs put them there, are skipped.
+    /// Skips line breaks and spaces, which mail programs insert.
     fn from_str(text: &str) -> Result<Self, TicketError> {
         if text.len() > TICKET_CHARS_MAX {
             return Err(TicketError::Damaged);
@@ -542,7 +540,7 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     std::array::from_fn(|index| hash[index])
 }
 
-/// The bytes of `text` with the signature behind them.
+/// The bytes of `text`, followed by the signature.
 pub(crate) fn sign<T: Encode<()>>(
     text: &T,
     domain: &[u8],
@@ -555,7 +553,7 @@ pub(crate) fn sign<T: Encode<()>>(
     bytes.into()
 }
 
-/// What [`sign`] made, if the signature holds and nothing else is there.
+/// Decodes the result of [`sign`], if the signature is valid and no bytes are left over.
 pub(crate) fn read<T: for<'b> Decode<'b, ()>>(
     bytes: &[u8],
     domain: &[u8],
@@ -619,7 +617,7 @@ mod cbor_key_or_null {
 }
 
 pub(crate) mod cbor_proof {
-    //! Signed bytes within their limit.
+    //! Signed bytes within the limit.
     use bytes::Bytes;
     use minicbor::encode::Write;
     use minicbor::{Decoder, Encoder};

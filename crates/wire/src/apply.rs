@@ -1,18 +1,18 @@
-//! An operation on a counter, set or map that a replica carries out for the asker, because the record
-//! has no room for a further writer.
+//! An operation on a counter, set or map that a replica carries out for the asking node, because the record
+//! has no place for a further writer.
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
-/// Carry this operation out as one of your own. It is repeated with the same number where no answer
-/// came, and is carried out once.
+/// Carry out this operation as your own. If no answer arrives, the request is repeated with the same number;
+/// the operation is carried out once.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Apply {
-    /// Chosen by the asker, one for each operation, growing also over its restarts.
+    /// Chosen by the asking node, one for each operation; it grows, also over restarts.
     #[n(0)]
     pub number: u64,
-    /// Whether the asker has sent it to this node before.
+    /// Whether the asking node has sent it to this node before.
     #[n(1)]
     pub again: bool,
     /// The record's name in space `commons`.
@@ -23,27 +23,26 @@ pub struct Apply {
     pub operation: Bytes,
 }
 
-/// What became of an operation that was to be carried out. A replica that did not begin with it answers
-/// with a refusal instead.
+/// The outcome of an operation. A replica that did not begin to carry it out answers with a refusal instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Applied {
-    /// It is durable at enough replicas.
+    /// The operation is durable at enough replicas.
     #[n(0)]
     Done {
-        /// The version of the share that it is in.
+        /// The version of the share that contains it.
         #[n(0)]
         version: u64,
-        /// Replicas that had acknowledged.
+        /// The number of replicas that acknowledged it.
         #[n(1)]
         acks: u16,
-        /// Replicas that it was sent to.
+        /// The number of replicas that it was sent to.
         #[n(2)]
         wanted: u16,
         /// When the share expires, in milliseconds since 1970.
         #[n(3)]
         expires_ms: u64,
     },
-    /// There is nothing that it could take away from. Nothing changed.
+    /// There is no record to remove from. Nothing changed.
     #[n(1)]
     Absent,
     /// The record is of another kind. Nothing changed.
@@ -85,7 +84,7 @@ mod cbor_record_name {
 }
 
 mod cbor_operation {
-    //! An encoded operation within its limit.
+    //! An encoded operation within the limit.
     use super::Bytes;
     use crate::codec::Written;
     use minicbor::encode::Write;

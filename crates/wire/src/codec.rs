@@ -11,13 +11,13 @@ use crate::message::{Found, Loaded, Refusal};
 use crate::version::is_spoken;
 use crate::{Load, Request, Response};
 
-/// Why bytes are no message. Nothing changed.
+/// Why bytes are not a valid message. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Not CBOR of a known message: drop it and count it.
+    /// The bytes are not CBOR of a known message: drop them and count it.
     #[error("not a message")]
     Malformed,
-    /// A version this node does not speak: answer a request with [`Response::unsupported`].
+    /// The version is not supported: answer a request with [`Response::unsupported`].
     #[error("message version {0} is not known here")]
     Version(u8),
     /// A well-formed message whose number this version does not know: answer a request with
@@ -29,13 +29,13 @@ pub enum DecodeError {
     Limit(&'static str),
 }
 
-/// The bytes of a request.
+/// Encodes a request.
 #[must_use]
 pub fn encode_request(request: &Request) -> Bytes {
     encode(request)
 }
 
-/// The bytes of a response.
+/// Encodes a response.
 #[must_use]
 pub fn encode_response(response: &Response) -> Bytes {
     encode(response)
@@ -60,10 +60,10 @@ fn encode_as<T: minicbor::Encode<()>>(version: u8, message: &T) -> Bytes {
     out.into()
 }
 
-/// Reads a request.
+/// Decodes a request.
 ///
 /// # Errors
-/// [`DecodeError`] if the bytes are no request within the limits.
+/// [`DecodeError`] if the bytes are not a request within the limits.
 pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
     let request = decode_numbered(bytes, is_request)?;
     match &request {
@@ -105,10 +105,10 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
     }
 }
 
-/// Reads a response.
+/// Decodes a response.
 ///
 /// # Errors
-/// [`DecodeError`] if the bytes are no response within the limits.
+/// [`DecodeError`] if the bytes are not a response within the limits.
 pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
     if let Some(refusal) = refusal_of_another_version(bytes) {
         return Ok(refusal);
@@ -167,17 +167,17 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
     }
 }
 
-/// Whether this version knows requests of this number.
+/// Whether this version knows requests with this number.
 const fn is_request(number: u64) -> bool {
     matches!(number, 0..=10 | 14..=18)
 }
 
-/// Whether this version knows responses of this number.
+/// Whether this version knows responses with this number.
 const fn is_response(number: u64) -> bool {
     matches!(number, 0..=16)
 }
 
-/// As [`decode`], with a well-formed message of an unknown number told apart from garbage.
+/// Like [`decode`], but distinguishes a well-formed message with an unknown number from garbage.
 fn decode_numbered<T: for<'b> minicbor::Decode<'b, ()>>(
     bytes: &[u8],
     known: fn(u64) -> bool,
@@ -205,8 +205,8 @@ fn is_of_unknown_number(bytes: &[u8], known: fn(u64) -> bool) -> bool {
     number().is_ok_and(|(number, end)| !known(number) && end == bytes.len())
 }
 
-/// "Not supported, I speak these versions" has one form in all versions, so that an older and a
-/// newer node can tell each other so.
+/// The refusal "not supported", with the supported versions, has one form in all versions, so an older and a
+/// newer node understand it.
 fn refusal_of_another_version(bytes: &[u8]) -> Option<Response> {
     let mut d = Decoder::new(bytes);
     let version = d.u8().ok()?;
@@ -227,7 +227,7 @@ impl Response {
         Self::Refused { reason: Refusal::Unsupported, min: Some(VERSION_MIN), max: Some(VERSION) }
     }
 
-    /// A refusal for `reason`.
+    /// A refusal with this reason.
     #[must_use]
     pub const fn refused(reason: Refusal) -> Self {
         Self::Refused { reason, min: None, max: None }
@@ -273,7 +273,7 @@ pub(crate) type Written<W> =
     Result<(), minicbor::encode::Error<<W as minicbor::encode::Write>::Error>>;
 
 pub(crate) mod cbor_key {
-    //! A key as a byte string.
+    //! A key, as a byte string.
     use super::{Decoder, Encoder, Written, fixed};
     use minicbor::encode::Write;
     use potluck_base::Key;
@@ -292,7 +292,7 @@ pub(crate) mod cbor_key {
 }
 
 pub(crate) mod cbor_blob {
-    //! A blob's name as a byte string.
+    //! The id of a blob, as a byte string.
     use super::{Decoder, Encoder, Written, fixed};
     use minicbor::encode::Write;
     use potluck_base::BlobId;

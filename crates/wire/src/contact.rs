@@ -1,9 +1,8 @@
 //! Contacts and addresses as CBOR.
 //!
-//! A contact is `[key, address]` or `[key, address, salt]`; further elements are skipped. A node
-//! with several addresses is `[key, salt or null, [* way]]`, and a way is an address or
-//! `[address, via]`, where `via` is the key of a relay. An address is the IPv4 or IPv6 address with
-//! the port behind it, as 6 or 18 bytes.
+//! A contact is `[key, address]` or `[key, address, salt]`; further elements are skipped. A node with several
+//! addresses is `[key, salt or null, [* way]]`. A way is an address or `[address, via]`, where `via` is the
+//! key of a relay. An address is the IPv4 or IPv6 address followed by the port, in 6 or 18 bytes.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,7 +25,7 @@ pub fn socket_bytes(address: SocketAddr) -> Vec<u8> {
     }
 }
 
-/// What [`socket_bytes`] made; `None` if the length is neither that of IPv4 nor that of IPv6.
+/// Decodes the result of [`socket_bytes`]. `None` if the length is neither that of IPv4 nor that of IPv6.
 #[must_use]
 pub fn socket_of(bytes: &[u8]) -> Option<SocketAddr> {
     let (ip, port) = bytes.split_last_chunk::<2>()?;
@@ -110,7 +109,7 @@ pub(crate) mod cbor_contacts {
     use crate::limits::CONTACTS_MAX;
     use potluck_base::Contact;
 
-    /// Elements behind the salt that a later version may add.
+    /// Elements after the salt that a later version may add.
     const RESERVED_MAX: u64 = 4;
 
     pub(crate) fn encode<C, W: Write>(
@@ -215,7 +214,7 @@ pub(crate) mod cbor_addresses {
 }
 
 pub(crate) mod cbor_entry_points {
-    //! The nodes that a ticket names.
+    //! The nodes in a ticket.
     use super::{Addresses, Decoder, Encoder, Write, Written, Wrong, cbor_addresses, elements};
     use crate::limits::TICKET_CONTACTS_MAX;
 

@@ -1,5 +1,5 @@
-//! How two replicas find what one of them lacks: fingerprints of ranges of keys, and changes since a
-//! place in the other's order of changes.
+//! The comparison of two replicas: fingerprints of ranges of keys, and changes after a position in the other
+//! node's order of changes.
 
 use minicbor::{Decode, Encode};
 use potluck_base::Key;
@@ -14,41 +14,41 @@ pub type ShortHash = [u8; SHORT_BYTES];
 /// The hash of a whole region or bucket.
 pub type LongHash = [u8; LONG_BYTES];
 
-/// What is wanted of the ranges.
+/// The requested level of detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Level {
-    /// One hash over all of them, and one over the bucket.
+    /// One hash over all ranges, and one over the bucket.
     #[n(0)]
     Region,
-    /// For each of them the hashes of its children, or the ids of its keys where these are few.
+    /// For each range the hashes of its children, or the ids of its keys if these are few.
     #[n(1)]
     Children,
-    /// The ids of the keys of each.
+    /// The ids of the keys of each range.
     #[n(2)]
     Ids,
-    /// The keys with these ids, and their digests; without ids all.
+    /// The keys with these ids, and their digests. Without ids: all keys.
     #[n(3)]
     Keys,
 }
 
-/// The question of [`crate::Request::Fingerprints`].
+/// The request [`crate::Request::Fingerprints`].
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 #[cbor(map)]
 pub struct Compare {
-    /// The key of all hashes, chosen by the asker anew for each comparison.
+    /// The key of all hashes, which the asking node chooses for each comparison.
     #[cbor(n(0), with = "cbor_session")]
     pub session: SessionKey,
-    /// What is wanted.
+    /// The requested level.
     #[n(1)]
     pub level: Level,
-    /// The ranges: they ascend and share no key, at most [`PREFIXES_MAX`].
+    /// The ranges, ascending and without overlap, at most [`PREFIXES_MAX`].
     #[cbor(n(2), with = "cbor_prefixes")]
     pub prefixes: Vec<Prefix>,
     /// For [`Level::Keys`]: the ids of the wanted keys, at most [`IDS_MAX`].
     #[cbor(n(3), with = "cbor_ids", has_nil)]
     pub ids: Vec<ShortHash>,
-    /// For [`Level::Region`]: a range within them whose keys are hashed one by one.
+    /// For [`Level::Region`]: a range within them whose keys are hashed individually.
     #[cbor(n(4), with = "cbor_bucket", has_nil)]
     pub bucket: Option<Prefix>,
 }
@@ -62,15 +62,15 @@ pub struct RegionHash {
     /// The hash of the keys and digests of the bucket.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub bucket: LongHash,
-    /// Where the answerer's order of changes is: which run of the process.
+    /// The run of the answering process. Its order of changes belongs to this run.
     #[n(2)]
     pub run: u64,
-    /// And how many changes it has seen in this run.
+    /// The number of changes in this run.
     #[n(3)]
     pub changes: u64,
 }
 
-/// What a range holds.
+/// The contents of a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RangePart {
     /// The hashes of its children.
@@ -79,57 +79,57 @@ pub enum RangePart {
     Ids(Vec<ShortHash>),
 }
 
-/// The answer of [`crate::Response::Fingerprints`].
+/// The response [`crate::Response::Fingerprints`].
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Compared {
     /// For [`Level::Region`].
     #[n(0)]
     pub region: Option<RegionHash>,
-    /// For [`Level::Children`] and [`Level::Ids`]: the first ranges of the question, as many as the answer
-    /// has room for.
+    /// For [`Level::Children`] and [`Level::Ids`]: the first ranges of the request, as many as the answer has
+    /// room for.
     #[n(1)]
     pub parts: Vec<RangePart>,
     /// For [`Level::Keys`].
     #[n(2)]
     pub entries: Vec<OfferEntry>,
-    /// Whether some of the entries had no room.
+    /// Whether there was no room for some of the entries.
     #[n(3)]
     pub more: bool,
 }
 
-/// The question of [`crate::Request::Changes`].
+/// The request [`crate::Request::Changes`].
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 #[cbor(map)]
 pub struct ChangesAfter {
-    /// The run of the process that the place belongs to.
+    /// The run of the process that the position belongs to.
     #[n(0)]
     pub run: u64,
-    /// The place: how many changes the asker knows.
+    /// The position: the number of changes that the asking node knows.
     #[n(1)]
     pub after: u64,
-    /// Only keys in these ranges, as in [`Compare`].
+    /// Only keys in these ranges, which have the same form as in [`Compare`].
     #[cbor(n(2), with = "cbor_prefixes")]
     pub prefixes: Vec<Prefix>,
 }
 
-/// The answer of [`crate::Response::Changes`].
+/// The response [`crate::Response::Changes`].
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Changes {
     /// The run of the process.
     #[n(0)]
     pub run: u64,
-    /// The place behind these changes.
+    /// The position after these changes.
     #[n(1)]
     pub next: u64,
-    /// Whether the place that was asked for is not remembered any more; then there are no entries.
+    /// Whether the requested position is no longer remembered. If so, there are no entries.
     #[n(2)]
     pub lost: bool,
-    /// Whether there are more: ask again.
+    /// Whether there are more: repeat the request.
     #[n(3)]
     pub more: bool,
-    /// Keys that changed, with the digest after the change.
+    /// Keys that changed, each with the digest after the change.
     #[n(4)]
     pub entries: Vec<OfferEntry>,
 }
@@ -209,7 +209,7 @@ mod cbor_session {
 }
 
 mod cbor_prefixes {
-    //! Ranges as an array of the numbers that stand for them.
+    //! Ranges, as an array of their numbers.
     use super::{PREFIXES_MAX, Prefix, Written, Wrong};
     use crate::codec::elements;
     use minicbor::encode::Write;
@@ -268,7 +268,7 @@ mod cbor_bucket {
 }
 
 mod cbor_ids {
-    //! Short hashes, one behind the other, as a byte string.
+    //! Short hashes, concatenated in a byte string.
     use super::{ShortHash, Written, Wrong, hashes_of};
     use minicbor::encode::Write;
     use minicbor::{Decoder, Encoder};
@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(part(IDS_MAX), Ok(()));
         assert_eq!(part(IDS_MAX + 1), Err(DecodeError::Malformed));
         assert!(hashes_of(&[1; SHORT_BYTES + 1]).is_err());
-        // Children are sixteen hashes, neither fewer nor more.
+        // A range has sixteen children, so other numbers of hashes are refused.
         for bytes in [75_u8, 85] {
             let mut part = vec![2, 0x82, 12, 0x81, 0xa1, 1, 0x81, 0x82, 0, 0x58, bytes];
             part.extend(vec![0; usize::from(bytes)]);
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn the_comparison_of_a_region_fits_in_a_datagram() {
         let all = (0..REGION_PREFIXES_MAX as u64).map(|index| {
-            // The longest prefixes that a network of 2^40 nodes would have.
+            // The longest prefixes in a network of 2^40 nodes.
             Prefix::from_bits(0xdead_beef_0000_0000 | (index << 16), 52)
         });
         let request = compare(all.collect());

@@ -1,17 +1,17 @@
-//! What a node says of itself on the local network: to its own kind that it is there, to all others
-//! nothing.
+//! Messages on the local network: they tell nodes of the same network that a node is there, and reveal
+//! nothing to others.
 //!
-//! A beacon is 64 bytes: `potluck` and the version 1, the network tag (8), the port (2), the number of
-//! this start (8), six zeros, and a mark (32) over all before it. DNS-SD carries the tag as hex.
+//! A beacon has 64 bytes: `potluck` and the version 1, the network tag (8), the port (2), the number of this
+//! start (8), six zeros, and a mark (32) over all bytes before it. DNS-SD carries the tag as hex.
 //!
-//! Tag and mark are keyed by the network id and, in an `invite` network, by the hour. The id is a hash
-//! over the authority's public key, which is in tickets and certificates and is never sent unsealed, so
-//! that members and holders of tickets have it and no other machine. To others the tags of two hours have
-//! nothing in common: they learn neither which network this is nor that it is the one of yesterday. In a
-//! `lab` network the id follows from the name, so there is nothing to hide, and the tag stays.
+//! Tag and mark are computed with a key from the network id and, in an `invite` network, the hour. The id is
+//! a hash over the authority's public key, which is in tickets and certificates and is never sent unsealed.
+//! So members and holders of tickets know the id, and other machines do not. Other machines cannot relate the
+//! tags of two hours: they learn neither the network nor that it is the same as the day before. In a `lab`
+//! network the id follows from the name, so there is nothing to hide, and the tag is constant.
 //!
-//! A mark shows that a member made the beacon, and not when in that hour, nor that it came from its
-//! sender: what is found is a candidate that has to prove itself.
+//! A mark shows that a member made the beacon. It does not show when in that hour, nor that the member is its
+//! sender, so a found address is a candidate that must prove its identity.
 
 use potluck_base::{Admission, NetworkId, UnixMillis};
 
@@ -24,10 +24,10 @@ const MAGIC: [u8; 8] = *b"potluck\x01";
 const MARKED_BYTES: usize = 32;
 const HOUR_MS: u64 = 3_600_000;
 
-/// By this a node's own kind knows it on the local network.
+/// The tag by which nodes of one network recognise each other on the local network.
 pub type LanTag = [u8; LAN_TAG_BYTES];
 
-/// What makes tags and marks.
+/// The key for tags and marks.
 #[derive(Clone)]
 pub struct LanKey {
     key: [u8; 32],
@@ -41,21 +41,21 @@ impl std::fmt::Debug for LanKey {
 }
 
 impl LanKey {
-    /// That of a network.
+    /// The key of a network.
     #[must_use]
     pub fn new(network: &NetworkId, admission: Admission) -> Self {
         let key = blake3::derive_key("potluck 2026 local network", network.as_bytes());
         Self { key, by_the_hour: admission == Admission::Invite }
     }
 
-    /// The tag to be shown at `now`.
+    /// The tag to send at `now`.
     #[must_use]
     pub fn tag(&self, now: UnixMillis) -> LanTag {
         tag_of(&self.of_hour(self.hour(now)))
     }
 
-    /// Whether `tag` is that of this network in the hour of `now`, the one before or the one after: clocks
-    /// differ, and hours end.
+    /// Whether `tag` is that of this network in the hour of `now`, the one before or the one after, because
+    /// clocks differ and hours end.
     #[must_use]
     pub fn is_own(&self, now: UnixMillis, tag: &[u8]) -> bool {
         self.key_of(now, tag).is_some()
@@ -87,17 +87,17 @@ fn mark_of(key: &[u8; 32], marked: &[u8]) -> blake3::Hash {
     blake3::keyed_hash(key, marked)
 }
 
-/// A node says that it is there.
+/// The contents of a beacon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beacon {
     /// The UDP port that it listens on.
     pub port: u16,
-    /// A random number of this start, by which a node knows its own beacons.
+    /// A random number for this start, by which a node recognises its own beacons.
     pub start: u64,
 }
 
 impl Beacon {
-    /// Its bytes.
+    /// The encoded beacon.
     #[must_use]
     pub fn write(&self, key: &LanKey, now: UnixMillis) -> [u8; BEACON_BYTES] {
         let key = key.of_hour(key.hour(now));
@@ -111,8 +111,8 @@ impl Beacon {
         bytes
     }
 
-    /// The beacon in `bytes`, if a node of this network made it about now; the six reserved bytes may
-    /// have any value.
+    /// Decodes a beacon, if a node of this network made it at about `now`. The six reserved bytes may have
+    /// any value.
     #[must_use]
     pub fn read(bytes: &[u8], key: &LanKey, now: UnixMillis) -> Option<Self> {
         let bytes: &[u8; BEACON_BYTES] = bytes.try_into().ok()?;
@@ -120,7 +120,7 @@ impl Beacon {
         let mark: [u8; 32] = bytes[MARKED_BYTES..].try_into().ok()?;
         let port = u16::from_be_bytes([bytes[16], bytes[17]]);
         let start = u64::from_be_bytes(bytes[18..26].try_into().ok()?);
-        // The comparison of hashes takes the same time whatever they are.
+        // The comparison of the hashes takes constant time.
         let right = mark_of(&key, &bytes[..MARKED_BYTES]) == blake3::Hash::from(mark);
         (right && port > 0).then_some(Self { port, start })
     }

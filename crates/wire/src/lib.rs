@@ -1,11 +1,11 @@
-//! Bytes to messages and back, with limits and a version in each message.
+//! Encoding and decoding of messages, with limits and a version in each message.
 //!
-//! A message is a CBOR sequence of two items: the protocol version and the message itself, with
-//! integer keys throughout (`docs/protocol.md` has the CDDL). The same bytes travel in sealed
-//! datagrams and in calls; only the size limit differs.
+//! A message is a CBOR sequence of two items, the protocol version and the message itself, with integer keys
+//! (`docs/protocol.md` has the CDDL). Sealed datagrams and calls carry the same bytes; only the size limit
+//! differs.
 //!
-//! **Invariant:** decoding never panics, allocates in proportion to the bytes it was given, and
-//! yields only messages within [`limits`].
+//! **Invariant:** decoding never panics, allocates in proportion to the given bytes, and returns only
+//! messages within [`limits`].
 
 // What others send reaches this code: it must not stop the node (docs/security.md, "Panics").
 #![cfg_attr(

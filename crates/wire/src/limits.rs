@@ -11,13 +11,13 @@ pub const VERSION: u8 = 3;
 /// before requests for pieces of files. All nodes of a network read it, whatever versions of messages they
 /// speak.
 pub const PASSED_ON_VERSION: u8 = 2;
-/// The oldest version that this node speaks. A node tells it where it refuses a request as not
-/// supported, and in its member record.
+/// The oldest version that this node supports. A node sends it when it refuses a request as unsupported, and
+/// in its member record.
 pub const VERSION_MIN: u8 = 2;
 /// Largest datagram on the wire, header and seal included: fits the IPv6 minimum MTU of 1280 with
 /// room for tunnels, like QUIC's 1200 (RFC 9000 section 14).
 pub const DATAGRAM_BYTES_MAX: usize = 1200;
-/// Largest message in a datagram: what header, cookie, request id and seal leave.
+/// Largest message in a datagram: the rest after header, cookie, request id and seal.
 pub const MESSAGE_BYTES_MAX: usize = 1060;
 /// Largest message in a call.
 pub const CALL_BYTES_MAX: usize = 256 * 1024;
@@ -28,9 +28,9 @@ pub const CONTACTS_MAX: usize = 32;
 pub const SECOND_PART: u8 = 2;
 /// Most certificates of writers in one message.
 pub const CERTIFICATES_MAX: usize = 256;
-/// Longest name of a blob that a provider hints at, in bytes.
+/// Longest file name in a hint, in bytes.
 pub const HINT_NAME_BYTES_MAX: usize = 255;
-/// Longest build that a member names, in bytes.
+/// Longest build name of a member, in bytes.
 pub const BUILD_BYTES_MAX: usize = 32;
 /// Most envelopes or heads in one message.
 pub const ENVELOPES_MAX: usize = 1024;
@@ -58,21 +58,21 @@ pub const FETCH_NODES_MAX: u32 = 4096;
 pub const LABELS_MAX: usize = 8;
 /// Longest label of a member, name and value together.
 pub const LABEL_BYTES_MAX: usize = 64;
-/// Longest signed record of a member, certificate included: one fits in a datagram at the worst, five
-/// as they usually are.
+/// Longest signed record of a member, certificate included. One record of this length fits in a datagram, or
+/// five of the usual length.
 pub const MEMBER_RECORD_BYTES_MAX: usize = 1040;
 /// Most records, short ids or entries of a comparison in one message about members.
 pub const RECORDS_MAX: usize = 2048;
 /// Most suspect messages in one request or announcement.
 pub const SUSPECTS_MAX: usize = 16;
-/// Longest certificate, grant or revocation, signature included: a certificate leaves room for a
-/// request of over 600 bytes in the datagram that it is shown in.
+/// Longest certificate, grant or revocation, signature included. In a datagram with a certificate, more than
+/// 600 bytes are left for the request.
 pub const CERTIFICATE_BYTES_MAX: usize = 400;
-/// Longest proof of the puzzles of an `open` network: two numbers now; the rest is for those of later
-/// versions.
+/// Longest proof of the puzzles of an `open` network. A proof has two numbers now; the rest is for numbers of
+/// later versions.
 pub const PUZZLE_PROOF_BYTES_MAX: usize = 64;
-/// Longest settings of a network, signature included. They have few numbers now; the rest is for those
-/// of later versions, which this one passes on.
+/// Longest settings of a network, signature included. They have few numbers now; the rest is for numbers of
+/// later versions, which this version passes on.
 pub const SETTINGS_BYTES_MAX: usize = 512;
 /// Longest life of a certificate: a year, and a day for clocks. A revocation is kept for the same time.
 pub const CERTIFICATE_LIFE_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;

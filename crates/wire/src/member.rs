@@ -333,10 +333,10 @@ pub struct MemberRecord {
 /// The software of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Software {
-    /// The oldest message version that it speaks.
+    /// The oldest message version that it supports.
     #[n(0)]
     pub version_min: u8,
-    /// And the newest.
+    /// The newest message version that it supports.
     #[n(1)]
     pub version_max: u8,
     /// Which build, at most [`BUILD_BYTES_MAX`] bytes, no control characters; may be empty.
@@ -350,17 +350,17 @@ impl Default for Software {
     }
 }
 
-/// How a member is reached by nodes that it did not speak to before.
+/// How nodes that had no contact with a member before can reach it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reach {
-    /// It does not know, or said what this version does not know.
+    /// Unknown, or a value that this version does not know.
     #[default]
     Unknown,
-    /// At its own addresses.
+    /// Directly at its own addresses.
     Public,
-    /// By an introduction: its router maps all its traffic to one address.
+    /// After an introduction: its router maps all its traffic to one address.
     Mapped,
-    /// By a relay only.
+    /// Through a relay only.
     Relayed,
 }
 
@@ -388,13 +388,13 @@ impl Reach {
     }
 }
 
-/// Why bytes are no record of a member. Drop them and count it.
+/// Why bytes are not a valid member record. Drop them and count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// Not the bytes of a record, or over a limit.
+    /// The bytes have another form, or exceed a limit.
     #[error("not a member record")]
     Malformed,
-    /// Not signed by its subject in this network.
+    /// The signature is not that of its subject in this network.
     #[error("the member record's signature does not hold")]
     Signature,
 }
@@ -445,7 +445,7 @@ impl MemberRecord {
         bytes.into()
     }
 
-    /// Reads signed bytes without checking the signature.
+    /// Decodes signed bytes without checking the signature.
     ///
     /// # Errors
     /// [`RecordError::Malformed`]
@@ -481,8 +481,7 @@ impl MemberRecord {
         })
     }
 
-    /// Whether `bytes`, which [`MemberRecord::read`] gave this record from, are signed by its
-    /// subject.
+    /// Whether the subject signed `bytes`, from which [`MemberRecord::read`] decoded this record.
     ///
     /// # Errors
     /// [`RecordError::Signature`]
@@ -494,8 +493,8 @@ impl MemberRecord {
     }
 }
 
-/// Whether labels are few, short and plain enough to be passed on: at most [`LABELS_MAX`], names and
-/// values together at most [`LABEL_BYTES_MAX`] each, no control characters, no name twice.
+/// Whether labels may be passed on: at most [`LABELS_MAX`], names and values together at most
+/// [`LABEL_BYTES_MAX`] each, no control characters, no name twice.
 #[must_use]
 #[expect(clippy::indexing_slicing, reason = "windows of two have two")]
 pub fn labels_are_good(labels: &[(String, String)]) -> bool {

@@ -1,4 +1,4 @@
-//! What nodes say to each other.
+//! The requests and responses between nodes.
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
@@ -22,7 +22,7 @@ use crate::contact::cbor_contacts;
 /// Contacts in an answer.
 pub type Contacts = Vec<Contact>;
 
-/// What a lookup wants to know of the record under its target, besides closer nodes.
+/// The part of the record under its target that a lookup requests, besides closer nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Want {
@@ -37,13 +37,13 @@ pub enum Want {
     Values,
 }
 
-/// A question.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum Request {
-    /// Are you there?
+    /// Asks whether the receiver is alive.
     #[n(0)]
     Ping,
-    /// Which nodes close to `target` do you know, and what record do you hold there?
+    /// Asks for the nodes close to `target` that the receiver knows, and for its record there.
     #[n(1)]
     FindNode {
         /// The point of interest.
@@ -52,42 +52,42 @@ pub enum Request {
         /// Most contacts to return.
         #[n(1)]
         count: u8,
-        /// What to say of the record.
+        /// The requested part of the record.
         #[n(2)]
         want: Want,
-        /// The part of the answer that is wanted, counted from 1; `None`: the first. The second has the contacts
-        /// behind those of the first, and no record.
+        /// The requested part of the answer, counted from 1; `None`: the first. The second has the contacts
+        /// after those of the first, and no record.
         #[n(3)]
         parts: Option<u8>,
     },
-    /// Keep these envelopes.
+    /// Stores these envelopes.
     #[n(2)]
     Store {
         /// Encoded envelopes.
         #[cbor(n(0), with = "cbor_bytes")]
         envelopes: Vec<Bytes>,
-        /// Certificates of their writers that the receiver may lack.
+        /// Certificates of their writers that the receiver may not have.
         #[cbor(n(1), with = "cbor_certificates")]
         certificates: Vec<Bytes>,
     },
-    /// You belong to the replica set of these keys now: pull what you lack.
+    /// Offers records: the receiver now belongs to the replica set of these keys, and pulls what it lacks.
     #[n(3)]
     Offer {
         /// Keys with the digests of the sender's states.
         #[n(0)]
         entries: Vec<OfferEntry>,
     },
-    /// Give me these records.
+    /// Requests these records.
     #[n(4)]
     Load(#[n(0)] Load),
-    /// I leave: drop me, and expect no answer from me.
+    /// The sender leaves: the receiver drops it and expects no more answers from it.
     #[n(5)]
     Leave {
-        /// In how many seconds I shall be back at the latest; `None`: I do not come back.
+        /// The most seconds after which the sender will be back; `None`: it will not come back.
         #[n(0)]
         back_in: Option<u16>,
     },
-    /// Which granules of this blob do you have?
+    /// Asks which granules of this blob the receiver has.
     #[n(6)]
     Have {
         /// The blob.
@@ -100,40 +100,40 @@ pub enum Request {
     /// About the overlay of a topic and its messages.
     #[n(8)]
     Topic(#[n(0)] InTopic),
-    /// A search on its way out, or hits on their way back.
+    /// A search on its way, or hits on the way back.
     #[n(9)]
     Search(#[n(0)] SearchRequest),
-    /// Sign a certificate for me.
+    /// Asks for a signed certificate.
     #[n(10)]
     Enroll(#[n(0)] Enroll),
-    /// Which names do you hold?
+    /// Asks for a page of the names that the receiver holds.
     #[n(17)]
     Names(#[n(0)] Names),
-    /// Carry an operation on a counter, set or map out for me.
+    /// Asks the receiver to carry out an operation on a counter, set or map.
     #[n(16)]
     Apply(#[n(0)] Apply),
-    /// About a watch of a key: its leases, and word of changes.
+    /// About a watch of a key: its leases, and notifications of changes.
     #[n(15)]
     Watch(#[n(0)] WatchRequest),
-    /// Which records do you hold in these ranges of keys?
+    /// Asks for fingerprints of the receiver's records in these ranges of keys.
     #[n(14)]
     Fingerprints(#[n(0)] Compare),
-    /// Which records changed at your place since then?
+    /// Asks for the changes of the receiver's records after a position.
     #[n(18)]
     Changes(#[n(0)] ChangesAfter),
 }
 
-/// A pull of records by key.
+/// A request for records by key.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 #[cbor(map)]
 pub struct Load {
     /// The keys.
     #[cbor(n(0), with = "cbor_keys")]
     pub keys: Vec<Key>,
-    /// Of the first key, only writers behind this one: how a pull goes on inside a large record.
+    /// Of the first key, only writers after this one. A pull of a large record continues with it.
     #[cbor(n(1), with = "cbor_writer", has_nil)]
     pub after: Option<[u8; 32]>,
-    /// Certificates of writers that the asker lacks.
+    /// Certificates of writers that the asking node lacks.
     #[cbor(n(2), with = "cbor_certificate_hashes", has_nil)]
     pub certificates: Vec<CertificateHash>,
 }
@@ -144,54 +144,54 @@ pub struct OfferEntry {
     /// The key.
     #[cbor(n(0), with = "cbor_key")]
     pub key: Key,
-    /// The digest of the offerer's state.
+    /// The digest of the offering node's state.
     #[cbor(n(1), with = "cbor_digest")]
     pub digest: StateDigest,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum Response {
-    /// I am here.
+    /// The node is alive.
     #[n(0)]
     Pong,
-    /// Closer nodes, and the record if it was wanted.
+    /// Closer nodes, and the record if it was requested.
     #[n(1)]
     Found(#[n(0)] Found),
-    /// What became of each envelope, in the order of the request.
+    /// The outcome for each envelope, in the order of the request.
     #[n(2)]
     Stored {
-        /// One outcome an envelope.
+        /// One outcome for each envelope.
         #[n(0)]
         outcomes: Vec<StoreOutcome>,
     },
-    /// The offer was looked at; what is wanted of it will be pulled.
+    /// The offer was checked; the node will pull what it lacks.
     #[n(3)]
     Offered {
-        /// How many of the keys will be pulled.
+        /// The number of keys that it will pull.
         #[n(0)]
         wanted: u32,
     },
-    /// Records that were asked for.
+    /// The requested records.
     #[n(4)]
     Loaded(#[n(0)] Loaded),
-    /// Not done.
+    /// The request was refused.
     #[n(5)]
     Refused {
-        /// Why.
+        /// The reason.
         #[n(0)]
         reason: Refusal,
-        /// Where the reason is [`Refusal::Unsupported`]: the oldest version that the refuser speaks.
+        /// With [`Refusal::Unsupported`]: the oldest version that the refusing node supports.
         #[n(1)]
         min: Option<u8>,
-        /// And the newest.
+        /// With [`Refusal::Unsupported`]: the newest version that the refusing node supports.
         #[n(2)]
         max: Option<u8>,
     },
-    /// Good-bye.
+    /// The leave was received.
     #[n(6)]
     Left,
-    /// What the answerer has of a blob.
+    /// The granules of a blob that the node has.
     #[n(7)]
     Holding(#[n(0)] Holding),
     /// About members.
@@ -200,26 +200,26 @@ pub enum Response {
     /// About a topic.
     #[n(9)]
     Topic(#[n(0)] TopicResponse),
-    /// Taken; there is no more to say.
+    /// Received, with no further data.
     #[n(10)]
     Taken,
-    /// The asker's new certificate.
+    /// The asking node's new certificate.
     #[n(11)]
     Enrolled {
         /// Signed bytes of a [`crate::Certificate`].
         #[cbor(n(0), with = "cbor_proof")]
         certificate: Bytes,
     },
-    /// Names that are held.
+    /// A page of names.
     #[n(15)]
     Names(#[n(0)] NamesFound),
-    /// What became of an operation that was to be carried out.
+    /// The outcome of an operation.
     #[n(14)]
     Applied(#[n(0)] Applied),
-    /// How a lease of a watch stands.
+    /// The state of a lease of a watch.
     #[n(13)]
     Watching(#[n(0)] Watching),
-    /// Fingerprints of ranges, or what they hold.
+    /// Fingerprints or contents of ranges.
     #[n(12)]
     Fingerprints(#[n(0)] Compared),
     /// Records that changed.
@@ -231,36 +231,37 @@ pub enum Response {
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Holding {
-    /// Bytes in the blob, as far as the answerer knows: proven once its end is verified.
+    /// Bytes of the blob, as far as the answering node knows. The size is proven after its last granule was
+    /// verified.
     #[n(0)]
     pub size: u64,
-    /// The granules it has, a bit each, lowest bit of the first byte first; `None`: all.
+    /// The granules that it has, one bit each, lowest bit of the first byte first; `None`: all.
     #[cbor(n(1), with = "cbor_byte_string", has_nil)]
     pub granules: Option<Bytes>,
-    /// Others that have some of it or fetch it, at most [`crate::limits::NEIGHBOURS_MAX`].
+    /// Other nodes that have a part of it or fetch it, at most [`crate::limits::NEIGHBOURS_MAX`].
     #[cbor(n(2), with = "cbor_contacts")]
     pub neighbours: Contacts,
-    /// What the answerer calls the blob.
+    /// The name and times that the answering node has for the blob.
     #[n(3)]
     pub hint: Option<Hint>,
-    /// Why the granules that it does not have will never come from it, if so: [`Refusal::Changed`] or
+    /// Why the answering node will never have the missing granules, if so: [`Refusal::Changed`] or
     /// [`Refusal::Unreadable`].
     #[n(4)]
     pub lost: Option<Refusal>,
 }
 
-/// What a holder of a blob that is one file says of the file. A hint: the name in a link or record
-/// wins, and a name is cleaned before a file is made under it.
+/// The metadata of a file according to a holder of its blob. A hint: the name in a link or record has
+/// priority, and a name is cleaned before a file is created with it.
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Hint {
     /// The file's name, at most [`crate::limits::HINT_NAME_BYTES_MAX`] bytes.
     #[cbor(n(0), with = "cbor_hint_name", has_nil)]
     pub name: Option<String>,
-    /// When its bytes were last changed: seconds since 1970, may be negative.
+    /// Its modification time in seconds since 1970; may be negative.
     #[n(1)]
     pub mtime: Option<i64>,
-    /// Its permissions as Unix counts them; only whether its owner may execute it is taken over.
+    /// Its Unix permissions. Only the execute permission of the owner is used.
     #[n(2)]
     pub mode: Option<u32>,
 }
@@ -269,10 +270,10 @@ pub struct Hint {
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Found {
-    /// The closest nodes the answerer has proved itself, closest first.
+    /// The closest nodes that the answering node has proved, the closest first.
     #[cbor(n(0), with = "cbor_contacts")]
     pub contacts: Contacts,
-    /// What it holds under the target; `None` if nothing was wanted or it could not look.
+    /// The record under the target; `None` if it was not requested or could not be read.
     #[n(1)]
     pub record: Option<RecordAnswer>,
     /// Which part of the answer this is; `None`: the first, perhaps of several.
@@ -280,46 +281,46 @@ pub struct Found {
     pub part: Option<Part>,
 }
 
-/// One datagram of an answer in several.
+/// The position of a datagram in an answer of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Part {
-    /// Counted from 0, less than `of`.
+    /// The number of the datagram, from 0.
     #[n(0)]
     pub index: u8,
-    /// How many there are.
+    /// The number of datagrams.
     #[n(1)]
     pub of: u8,
 }
 
-/// What a node holds under a key.
+/// The record of a node under a key.
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct RecordAnswer {
-    /// The digest of its whole state; that of no envelope means absent.
+    /// The digest of its whole state. The digest of an empty state means absent.
     #[cbor(n(0), with = "cbor_digest")]
     pub digest: StateDigest,
-    /// Encoded heads or envelopes, as was wanted.
+    /// Encoded heads or envelopes, as requested.
     #[cbor(n(1), with = "cbor_bytes")]
     pub parts: Vec<Bytes>,
-    /// Whether all parts are here; if not, [`Request::Load`] gets the rest in a call.
+    /// Whether all parts are included. If not, [`Request::Load`] gets the others in a call.
     #[n(2)]
     pub complete: bool,
 }
 
-/// What became of one envelope.
+/// The outcome for one envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreOutcome {
     /// It is part of the key's state, which is durable and has this digest.
     Stored(StateDigest),
-    /// It changed nothing: a newer envelope of its writer is part of the state. An acknowledgement
-    /// only to a writer that signed that one itself.
+    /// It changed nothing, because a newer envelope of its writer is part of the state. It counts as an
+    /// acknowledgement only for a writer that signed that newer envelope itself.
     Older {
         /// The digest of the key's state.
         digest: StateDigest,
-        /// Which envelope of the writer is kept.
+        /// The stored envelope of the writer.
         held: EnvelopeId,
     },
-    /// It was not taken.
+    /// It was refused.
     Refused(Refusal),
 }
 
@@ -388,35 +389,35 @@ pub struct Loaded {
     /// Encoded envelopes, in the order of keys and writers.
     #[cbor(n(0), with = "cbor_bytes")]
     pub envelopes: Vec<Bytes>,
-    /// How many keys of the request were answered in full; ask again for the rest.
+    /// The number of keys of the request that were answered completely. Request the others again.
     #[n(1)]
     pub keys_done: u32,
-    /// Certificates that were asked for.
+    /// The requested certificates.
     #[cbor(n(2), with = "cbor_certificates", has_nil)]
     pub certificates: Vec<Bytes>,
 }
 
-/// Why a request was refused. The refuser changed nothing.
+/// Why a request was refused. The refusing node changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, thiserror::Error)]
 #[cbor(index_only)]
 pub enum Refusal {
-    /// Too much to do; try again later.
+    /// The node is overloaded; try again later.
     #[n(0)]
     #[error("busy")]
     Busy,
-    /// The sender's address is not proven yet; ask for a cookie first.
+    /// The sender's address is not proven yet; get a cookie first.
     #[n(1)]
     #[error("address not proven")]
     Unproven,
-    /// The envelope is malformed, unsigned or against its space's rules.
+    /// The envelope is malformed, not signed, or breaks the rules of its space.
     #[n(2)]
     #[error("bad envelope")]
     BadEnvelope,
-    /// A dot or context lies over five minutes ahead of the refuser's clock.
+    /// A dot or context is more than five minutes ahead of the refusing node's clock.
     #[n(3)]
     #[error("dated over five minutes ahead")]
     Ahead,
-    /// The envelope's life is over, or longer than this network allows.
+    /// The envelope's life has ended, or is longer than this network allows.
     #[n(4)]
     #[error("life over or too long")]
     Life,
@@ -424,31 +425,31 @@ pub enum Refusal {
     #[n(5)]
     #[error("too many writers")]
     TooManyWriters,
-    /// No room.
+    /// The store is full.
     #[n(6)]
     #[error("no space left")]
     Full,
-    /// The refuser's store stopped.
+    /// The refusing node's store has stopped.
     #[n(7)]
     #[error("store stopped")]
     Stopped,
-    /// The request is not known here.
+    /// The request is not supported.
     #[n(8)]
     #[error("not supported")]
     Unsupported,
-    /// The refuser is leaving, or serves no requests (client mode).
+    /// The refusing node is leaving, or serves no requests (client mode).
     #[n(9)]
     #[error("not serving")]
     NotServing,
-    /// The refuser has nothing of the blob.
+    /// The refusing node has no granule of the blob.
     #[n(10)]
     #[error("not held")]
     NotHeld,
-    /// The node that was to be probed gave no answer.
+    /// The node that should be probed did not answer.
     #[n(11)]
     #[error("not reached")]
     NotReached,
-    /// The refuser does not hold the network's authority key; ask another node.
+    /// The refusing node does not have the network's authority key; ask another node.
     #[n(12)]
     #[error("not an issuer")]
     NotIssuer,
@@ -456,31 +457,31 @@ pub enum Refusal {
     #[n(13)]
     #[error("the ticket is void")]
     TicketVoid,
-    /// The refuser is not near the key, so it keeps no record under it.
+    /// The refusing node is not close to the key, so it stores no record under it.
     #[n(14)]
     #[error("not responsible for this key")]
     NotResponsible,
-    /// The writer's or the member's share of the refuser's room is used up.
+    /// The writer or the member has used up its quota at the refusing node.
     #[n(15)]
     #[error("over the member's quota")]
     Quota,
-    /// The writer of the envelope, or the publisher of the message, is no member.
+    /// The writer of the envelope, or the publisher of the message, is not a member.
     #[n(16)]
     #[error("the writer is not a member")]
     NotMember,
-    /// The asker asks more than its share; try again later.
+    /// The asking node exceeds its rate; try again later.
     #[n(17)]
     #[error("over the peer's rate")]
     Rate,
-    /// The refuser shared the blob; its files are not what they were.
+    /// The refusing node shared the blob, and its files have changed.
     #[n(18)]
     #[error("changed since it was shared")]
     Changed,
-    /// The refuser shared the blob and does not any more.
+    /// The refusing node shared the blob and no longer does.
     #[n(19)]
     #[error("not shared any more")]
     Unshared,
-    /// The refuser shares the blob and its disk does not give it.
+    /// The refusing node shares the blob, and its disk returns an error.
     #[n(20)]
     #[error("not readable at its source")]
     Unreadable,
@@ -488,7 +489,7 @@ pub enum Refusal {
     #[n(21)]
     #[error("the writer is not on the team's list")]
     NotWriter,
-    /// The refuser does not know the certificate that the envelope names; send it along.
+    /// The refusing node does not know the certificate that the envelope names; send it with the envelope.
     #[n(22)]
     #[error("the writer's certificate is not known")]
     CertificateNeeded,
@@ -542,7 +543,7 @@ pub(crate) mod cbor_certificates {
 }
 
 mod cbor_certificate_hashes {
-    //! Names of certificates.
+    //! Hashes of certificates.
     use super::{CertificateHash, Written, Wrong};
     use crate::codec::elements;
     use crate::limits::CERTIFICATES_MAX;
@@ -572,7 +573,7 @@ mod cbor_certificate_hashes {
 }
 
 mod cbor_hint_name {
-    //! A name within its limit, or null.
+    //! A name within the limit, or null.
     use super::{Written, Wrong};
     use crate::limits::HINT_NAME_BYTES_MAX;
     use minicbor::data::Type;

@@ -1,7 +1,7 @@
 //! Listing names: one page of the names that a node holds as a replica.
 //!
-//! The asker merges the pages of all members, so an entry says which of several states of a name is the
-//! newest, and a deletion is an entry as well.
+//! The asking node merges the pages of all members. An entry therefore contains what decides which of several
+//! states of a name is the newest, and a deleted name has an entry too.
 
 use minicbor::{Decode, Encode};
 use potluck_record::NAMES_PAGE_MAX;
@@ -11,10 +11,10 @@ use crate::codec::cbor_writer;
 
 /// Most entries of one answer.
 pub const NAMES_MAX: usize = NAMES_PAGE_MAX as usize;
-/// Most bytes of the fields of an entry beside its name, with their framing.
+/// Most bytes of the fields of an entry besides its name, with their framing.
 pub const NAME_ENTRY_BYTES: usize = 64;
 
-/// A question for a page of names, in their order as bytes.
+/// A request for a page of names, in the order of their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Names {
@@ -24,13 +24,13 @@ pub struct Names {
     /// The owner of an own space.
     #[cbor(n(1), with = "cbor_writer", has_nil)]
     pub owner: Option<[u8; 32]>,
-    /// Only names that begin so.
+    /// Only names with this prefix.
     #[cbor(n(2), with = "cbor_text")]
     pub prefix: String,
-    /// Only names behind this one; empty: from the first.
+    /// Only names after this one; empty: from the first.
     #[cbor(n(3), with = "cbor_text")]
     pub after: String,
-    /// Only names up to this one, itself included; empty: to the last.
+    /// Only names up to and including this one; empty: to the last.
     #[cbor(n(4), with = "cbor_text")]
     pub until: String,
     /// Most entries.
@@ -42,15 +42,15 @@ pub struct Names {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct NamesFound {
-    /// What is held, in the order of names.
+    /// The states of names, in the order of names.
     #[cbor(n(0), with = "cbor_entries")]
     pub entries: Vec<NameEntry>,
-    /// The last name that was looked at, if there may be more behind it; empty: that was all.
+    /// The last name that was read, if there may be more after it; empty: there are no more.
     #[cbor(n(1), with = "cbor_text")]
     pub next: String,
 }
 
-/// What the answerer holds of one name.
+/// The answering node's state of one name.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NameEntry {
     /// The name.
@@ -59,19 +59,19 @@ pub struct NameEntry {
     /// The newest dot of the state's envelopes.
     #[n(1)]
     pub newest: u64,
-    /// The sum of the dots of all its envelopes, big endian.
+    /// The sum of the dots of all its envelopes, big-endian.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub dots: [u8; 16],
     /// The number of the kind of the newest envelope.
     #[n(3)]
     pub kind: u8,
-    /// Values that a reader sees; 0: deleted.
+    /// Values that a reader sees; 0 if it is deleted.
     #[n(4)]
     pub values: u32,
     /// Bytes of the live values.
     #[n(5)]
     pub bytes: u64,
-    /// When the last live value expires, in milliseconds since 1970.
+    /// The expiry of the last live value, in milliseconds since 1970.
     #[n(6)]
     pub expires_ms: u64,
 }
@@ -81,7 +81,7 @@ const _: () = assert!(256 * (NAME_BYTES_MAX + NAME_ENTRY_BYTES) < crate::limits:
 type Wrong = minicbor::decode::Error;
 
 mod cbor_text {
-    //! A name or a part of one, within the limit of names.
+    //! A name or a prefix, within the limit of names.
     use super::{NAME_BYTES_MAX, Wrong};
     use crate::codec::Written;
     use minicbor::encode::Write;
@@ -102,7 +102,7 @@ mod cbor_text {
 }
 
 mod cbor_entries {
-    //! The entries, within their limit.
+    //! The entries, within the limit.
     use super::{NAMES_MAX, NameEntry, Wrong};
     use crate::codec::{Written, elements};
     use minicbor::encode::Write;

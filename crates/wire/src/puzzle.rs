@@ -1,8 +1,8 @@
-//! What lets a node into an `open` network: the proof of its puzzles, and the invitation that tells
-//! a newcomer which network it is and where.
+//! Admission to an `open` network: the proof of a node's puzzles, and the invitation that tells a new node
+//! which network it is and where its nodes are.
 //!
-//! A proof stands where a certificate does in an `invite` network, and is shown by the same rules. It
-//! is not signed: the seal of its datagram proves the key that the puzzles are of.
+//! A proof is sent in the place of a certificate of an `invite` network, by the same rules. It is not signed:
+//! the seal of its datagram proves the key to which the puzzles belong.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ use crate::limits::{PUZZLE_PROOF_BYTES_MAX, TICKET_CONTACTS_MAX};
 /// The proof of work of a node in one epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PuzzleProof {
-    /// The epoch that the solution is of.
+    /// The epoch of the solution.
     pub epoch: PuzzleEpoch,
     /// The solution of the dynamic puzzle.
     pub solution: u64,
@@ -36,15 +36,15 @@ struct ProofText {
 }
 
 impl PuzzleProof {
-    /// The bytes to show.
+    /// The encoded proof.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let text = ProofText { epoch: self.epoch.0, solution: self.solution };
         minicbor::to_vec(&text).expect("writing to memory cannot fail").into()
     }
 
-    /// Reads shown bytes; `None` if they are no proof, or over the limit of
-    /// [`PUZZLE_PROOF_BYTES_MAX`]. Says nothing of whether the puzzles hold.
+    /// Decodes a proof. `None` if the bytes are not a proof, or exceed [`PUZZLE_PROOF_BYTES_MAX`]. Does not
+    /// check the puzzles.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > PUZZLE_PROOF_BYTES_MAX {
@@ -56,7 +56,7 @@ impl PuzzleProof {
         whole.then_some(Self { epoch: PuzzleEpoch(text.epoch), solution: text.solution })
     }
 
-    /// Whether both puzzles of the holder of `key` hold. Says nothing of the time.
+    /// Whether both puzzles are solved for `key`. Does not check the epoch.
     #[must_use]
     pub fn holds(&self, network: &NetworkId, difficulty: Difficulty, key: &PublicKey) -> bool {
         puzzle::holds(network, difficulty, key, self.epoch, self.solution)
@@ -89,23 +89,23 @@ impl WorkStamp {
     }
 }
 
-/// What every invitation begins with.
+/// The prefix of every invitation.
 pub const OPEN_SCHEME: &str = "potluck-open:";
-/// Longest invitation, in characters: more than the longest one needs.
+/// Longest invitation, in characters. It is more than the longest valid one.
 pub const OPEN_CHARS_MAX: usize = 3000;
 /// Version of the invitation's bytes.
 const OPEN_VERSION: u8 = 1;
-/// Bytes of its checksum, which tells a wrong or lost character.
+/// Bytes of its checksum, which detects a wrong or missing character.
 const CHECKSUM_BYTES: usize = 4;
 
-/// All that a node needs to enter an `open` network: its name, its difficulty, and ways in. No secret.
+/// All that a node needs to join an `open` network: its name, its difficulty, and nodes of it. Not a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenInvitation {
     /// The network's name.
     pub network: String,
     /// Its difficulty.
     pub difficulty: Difficulty,
-    /// Nodes of it, each with its addresses; at most [`TICKET_CONTACTS_MAX`].
+    /// Nodes of the network, each with its addresses; at most [`TICKET_CONTACTS_MAX`].
     pub entry_points: Vec<Addresses>,
 }
 
@@ -121,24 +121,24 @@ struct InvitationText {
     entry_points: Vec<Addresses>,
 }
 
-/// Why a text is no invitation to an `open` network.
+/// Why a text is not an invitation to an `open` network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenInvitationError {
-    /// It does not begin as one.
+    /// It does not begin with the prefix.
     #[error("an invitation to an open network begins with `{OPEN_SCHEME}`")]
     Scheme,
     /// A character is wrong or missing.
     #[error("the invitation is damaged or cut off; copy it again, all of it")]
     Damaged,
-    /// Of a later version.
+    /// The version is newer.
     #[error("this invitation is of a version that this program does not know")]
     Version,
-    /// Whole, but none that a node prints.
+    /// It is complete, but not an invitation that a node prints.
     #[error("this is no invitation that `potluck up` prints")]
     Malformed,
 }
 
-/// The text to paste.
+/// The text form, to copy and paste.
 impl fmt::Display for OpenInvitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entry_points = self.entry_points.iter().take(TICKET_CONTACTS_MAX).cloned().collect();
@@ -159,7 +159,7 @@ impl fmt::Display for OpenInvitation {
 impl FromStr for OpenInvitation {
     type Err = OpenInvitationError;
 
-    /// Line breaks and spaces within, as mail programs put them there, are skipped.
+    /// Skips line breaks and spaces, which mail programs insert.
     fn from_str(text: &str) -> Result<Self, OpenInvitationError> {
         use OpenInvitationError::{Damaged, Malformed, Scheme, Version};
         if text.len() > OPEN_CHARS_MAX {

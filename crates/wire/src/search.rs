@@ -1,7 +1,6 @@
-//! What neighbours of the overlay of all nodes say to each other to find shared files by name.
+//! Messages between neighbours of the overlay of all nodes, to find shared files by name.
 //!
-//! No message carries an address: answers go back link by link, so a search cannot be aimed at
-//! anybody.
+//! No message contains an address: hits return link by link, so a search cannot be directed at a node.
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
@@ -13,7 +12,7 @@ use crate::codec::{cbor_blob, cbor_public_key};
 pub const WORDS_MAX: usize = 8;
 /// Longest word in characters.
 pub const WORD_CHARS_MAX: usize = potluck_base::words::WORD_CHARS_MAX;
-/// Most bytes of all words of a search together: with them it stays under 400 bytes.
+/// Most bytes of all words of a search. With them a search stays below 400 bytes.
 pub const WORDS_BYTES_MAX: usize = 320;
 /// The farthest ring of a search, in hops.
 pub const RINGS_MAX: u8 = 4;
@@ -21,7 +20,7 @@ pub const RINGS_MAX: u8 = 4;
 pub const WALKERS_MAX: u8 = 192;
 /// Most steps of a walker.
 pub const STEPS_MAX: u8 = 16;
-/// Most hits in one message, and to one search.
+/// Most hits in one message, and for one search.
 pub const HITS_MAX: usize = 32;
 /// Longest name of a shared file in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -30,56 +29,57 @@ pub const FILTER_BYTES_MIN: usize = 64;
 /// The largest filter of keywords in bytes: fits in a datagram.
 pub const FILTER_BYTES_MAX: usize = 1024;
 
-/// Names a search: drawn anew by its origin, which it does not tell.
+/// Identifies a search. The number is random, and does not reveal the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct QueryId(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
 
-/// A word about search from one neighbour to another; the answer is [`crate::Response::Taken`], or
+/// A search message from one neighbour to another. The answer is [`crate::Response::Taken`] or
 /// [`crate::Refusal::Busy`].
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum SearchRequest {
-    /// A Bloom filter of the keywords of what the sender shares, in place of the one before: empty,
-    /// or a power of two of bytes from 64 to 1024.
+    /// A Bloom filter of the words in the names that the sender shares; it replaces the one before. Empty, or
+    /// a power of two from 64 to 1024 bytes.
     #[n(0)]
     Keywords {
         /// The filter.
         #[cbor(n(0), with = "cbor_filter")]
         filter: Bytes,
     },
-    /// A search on its way to all nodes within some hops.
+    /// A search that is flooded over a number of hops.
     #[n(1)]
     Query {
-        /// Its name.
+        /// Its id.
         #[n(0)]
         query: QueryId,
-        /// What must all be in a file's name, see [`WORDS_MAX`].
+        /// The words that must all be in a file's name, see [`WORDS_MAX`].
         #[cbor(n(1), with = "cbor_words")]
         words: Vec<String>,
-        /// How many times its origin has sent it, this one included: each reaches farther.
+        /// The number of the ring, from 1: how often the origin has sent the search. Each ring reaches
+        /// farther.
         #[n(2)]
         ring: u8,
-        /// How many links it may still go beyond the receiver: less than `ring`.
+        /// The number of links that it may still pass beyond the receiver; less than `ring`.
         #[n(3)]
         hops: u8,
     },
-    /// A search on its way out, at random.
+    /// Walkers of a search.
     #[n(2)]
     Walk {
-        /// Its name.
+        /// Its id.
         #[n(0)]
         query: QueryId,
-        /// As in a query.
+        /// The words, as in a query.
         #[cbor(n(1), with = "cbor_words")]
         words: Vec<String>,
-        /// How many walkers come; they part where they can.
+        /// The number of walkers. They separate where they can.
         #[n(2)]
         walkers: u8,
-        /// How many links each may still go beyond the receiver.
+        /// The number of links that each may still pass beyond the receiver.
         #[n(3)]
         steps: u8,
     },
-    /// Hits, back along the links on which the search came.
+    /// Hits, sent back along the links on which the search came.
     #[n(3)]
     Hits {
         /// The search.
@@ -92,7 +92,7 @@ pub enum SearchRequest {
 }
 
 impl SearchRequest {
-    /// Whether the numbers are within their limits; lists and texts are checked as they are read.
+    /// Whether the numbers are within their limits. Lists and texts are checked when they are decoded.
     #[must_use]
     pub const fn is_within_limits(&self) -> bool {
         match self {
@@ -111,16 +111,16 @@ pub struct Hit {
     /// The name it is shared under.
     #[cbor(n(0), with = "cbor_name")]
     pub name: String,
-    /// What its link names.
+    /// The id in its link.
     #[cbor(n(1), with = "cbor_blob")]
     pub root: BlobId,
-    /// Its bytes; of a folder, those of all its files.
+    /// Its size in bytes; of a folder, the size of all its files.
     #[n(2)]
     pub bytes: u64,
     /// Whether it is a folder.
     #[n(3)]
     pub folder: bool,
-    /// Who says that it has it.
+    /// The node that claims to have it.
     #[cbor(n(4), with = "cbor_public_key")]
     pub holder: PublicKey,
 }

@@ -1,7 +1,7 @@
-//! The settings of a whole network: one record signed by its authority. The record with the highest
-//! sequence holds; a node tells in its member record which one it has.
+//! The settings of a whole network: one record signed by its authority. The record with the highest sequence
+//! is valid; a node names the sequence of its settings in its member record.
 //!
-//! **Invariant:** settings that contradict each other are neither signed nor read.
+//! **Invariant:** contradictory settings are neither signed nor decoded.
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
@@ -11,25 +11,25 @@ use crate::admission::{AdmissionProofError, read, sign};
 
 const SETTINGS_DOMAIN: &[u8] = b"potluck 2026 network settings";
 
-/// What the authority sets; `None` leaves the node's own configuration.
+/// The settings of the authority. `None` leaves the node's own configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct NetworkSettings {
-    /// One up with each change.
+    /// Goes up by one with each change.
     #[n(0)]
     pub sequence: u64,
     /// Replicas of each record, 1 to 64.
     #[n(1)]
     pub replication: Option<u8>,
-    /// How many milliseconds a record lives whose writer names no life. Its writer's node renews it at
-    /// half of that.
+    /// The life in milliseconds of a record whose writer names none. Its writer's node renews it at half of
+    /// that.
     #[n(2)]
     pub lease_ms: Option<u64>,
-    /// How many milliseconds lie between two times that an owner stores its records again: at most a
-    /// third of the life, or a record could end between two of them.
+    /// Interval in milliseconds at which an owner stores its records again. At most a third of the life;
+    /// otherwise a record could expire between two of them.
     #[n(3)]
     pub republish_ms: Option<u64>,
-    /// How many milliseconds lie between two rounds of gossip, 100 to 60,000.
+    /// Interval in milliseconds between two rounds of gossip, 100 to 60,000.
     #[n(4)]
     pub gossip_interval_ms: Option<u64>,
     /// Leading zero bits that a node's puzzle needs, at most 32. Fixed in `open` networks.
@@ -40,13 +40,13 @@ pub struct NetworkSettings {
 /// Why settings are refused. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// Not signed by the authority, or damaged.
+    /// The bytes are not signed by the authority, or are damaged.
     #[error("the settings are not signed by this network's authority")]
     Proof,
     /// A number is outside its range.
     #[error("{0} is outside its range")]
     Range(&'static str),
-    /// Records would end between two times that they are stored again.
+    /// Records could expire before they are stored again.
     #[error(
         "the republish interval is over a third of the life, so records would be lost: {republish_ms} ms \
          is over a third of {lease_ms} ms"
@@ -60,7 +60,7 @@ pub enum SettingsError {
 }
 
 impl NetworkSettings {
-    /// Checks each number and that they do not contradict each other.
+    /// Checks each number, and that the settings do not contradict each other.
     ///
     /// # Errors
     /// [`SettingsError`] names the setting.
@@ -94,7 +94,7 @@ impl NetworkSettings {
         Ok(sign(self, SETTINGS_DOMAIN, authority, network))
     }
 
-    /// Reads signed bytes.
+    /// Decodes signed bytes and checks the signature and the settings.
     ///
     /// # Errors
     /// [`SettingsError`]

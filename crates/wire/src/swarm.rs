@@ -1,5 +1,5 @@
-//! What travels outside of requests and responses when files are fetched: the opening of a fetch
-//! stream and the value of a provider record.
+//! The formats of fetching files besides requests and responses: the request on a fetch stream, and the value
+//! of a provider record.
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
@@ -9,15 +9,15 @@ use crate::codec::{DecodeError, cbor_blob, decode, encode_passed_on};
 use crate::contact::cbor_addresses;
 use crate::limits::{FETCH_NODES_MAX, FETCH_RUNS_MAX};
 
-/// What the opener of a fetch stream asks for. The answer is a frame for each granule, in order; if
-/// nodes of the hash tree are asked for, it is one frame with these nodes and no granule.
+/// The request that opens a fetch stream. The answer is a frame for each granule, in order. If nodes of the
+/// hash tree are requested, the answer is one frame with these nodes, and no granule.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct FetchRequest {
     /// The blob.
     #[cbor(n(0), with = "cbor_blob")]
     pub blob: BlobId,
-    /// Its size, from which both sides know its granules.
+    /// Its size, from which both sides compute its granules.
     #[n(1)]
     pub size: u64,
     /// Runs of granules.
@@ -28,19 +28,19 @@ pub struct FetchRequest {
     pub nodes: Option<Run>,
 }
 
-/// Granules, or nodes of the hash tree, in a row.
+/// Consecutive granules, or nodes of the hash tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Run {
-    /// The first.
+    /// The first number.
     #[n(0)]
     pub first: u32,
-    /// How many.
+    /// The count.
     #[n(1)]
     pub count: u32,
 }
 
 impl FetchRequest {
-    /// A request for these granules, in their order.
+    /// A request for these granules, in this order.
     #[must_use]
     pub fn new(blob: BlobId, size: u64, granules: &[u32]) -> Self {
         let mut runs: Vec<Run> = Vec::new();
@@ -59,23 +59,23 @@ impl FetchRequest {
         Self { blob, size, runs: Vec::new(), nodes: Some(nodes) }
     }
 
-    /// The granules asked for, in order, the first `max`.
+    /// The first `max` requested granules, in order.
     #[must_use]
     pub fn granules(&self, max: usize) -> Vec<u32> {
         let runs = self.runs.iter().map(|run| run.first..run.first.saturating_add(run.count));
         runs.flatten().take(max).collect()
     }
 
-    /// Its bytes.
+    /// The encoded request.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         encode_passed_on(self)
     }
 
-    /// Reads a request.
+    /// Decodes a request.
     ///
     /// # Errors
-    /// [`DecodeError`] if the bytes are none within the limits.
+    /// [`DecodeError`] if the bytes are not a request within the limits.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let request: Self = decode(bytes)?;
         if request.runs.len() > FETCH_RUNS_MAX {
@@ -88,41 +88,41 @@ impl FetchRequest {
     }
 }
 
-/// The value of a provider record: where the writer of the record is reached.
+/// The value of a provider record: the addresses of the record's writer.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Provider {
     /// The provider with its addresses, at least one.
     #[cbor(n(0), with = "cbor_addresses")]
     pub node: Addresses,
-    /// Whether it had all of it when it wrote the record.
+    /// Whether it had the complete blob when it wrote the record.
     #[n(1)]
     pub complete: bool,
 }
 
 impl Provider {
-    /// A provider at one address.
+    /// A provider with one address.
     #[must_use]
     pub fn new(contact: Contact, complete: bool) -> Self {
         Self { node: contact.into(), complete }
     }
 
-    /// The preferred of its own addresses; `None` if it is reached by relays only.
+    /// The preferred one of its own addresses. `None` if it is reached by relays only.
     #[must_use]
     pub fn contact(&self) -> Option<Contact> {
         self.node.contacts().next()
     }
 
-    /// Its bytes.
+    /// The encoded provider.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         encode_passed_on(self)
     }
 
-    /// Reads a provider.
+    /// Decodes a provider.
     ///
     /// # Errors
-    /// [`DecodeError`] if the bytes are none.
+    /// [`DecodeError`] if the bytes are not a provider.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         decode(bytes)
     }

@@ -28,7 +28,7 @@ pub struct SignedMessage {
     pub signature: Signature,
 }
 
-/// What a publisher signs beside its public key and the payload (see [`SignedMessage::sign`]).
+/// The data that a publisher signs besides its public key and the payload (see [`SignedMessage::sign`]).
 #[derive(Debug, Clone, Copy)]
 pub struct MessageHead<'a> {
     /// The network of the topic. It is signed and not sent.
@@ -44,7 +44,7 @@ pub struct MessageHead<'a> {
     pub at: UnixMillis,
 }
 
-/// Bytes that are no signed message.
+/// The bytes are not a signed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a signed message")]
 pub struct SignedMessageError;
@@ -73,7 +73,8 @@ impl SignedMessage {
         self.publisher.verify(&self.signed_bytes(network, topic), &self.signature)
     }
 
-    /// All parts but the payload have a fixed length, so that no two messages sign the same bytes.
+    /// The signed bytes. All parts except the payload have a fixed length, so no two messages have the same
+    /// signed bytes.
     fn signed_bytes(&self, network: &NetworkId, topic: TopicId) -> Vec<u8> {
         [
             MESSAGE_DOMAIN,
@@ -104,8 +105,8 @@ impl SignedMessage {
         out.into()
     }
 
-    /// The bytes that are cached and forwarded, with the publisher's certificate, which the publisher's
-    /// signature does not cover: it has one of its own.
+    /// The bytes that are cached and forwarded, with the publisher's certificate. The publisher's signature
+    /// does not cover the certificate, which has a signature of its own.
     #[must_use]
     #[expect(
         clippy::indexing_slicing,
@@ -121,16 +122,16 @@ impl SignedMessage {
         out.into()
     }
 
-    /// The certificate in the bytes of a message, a view of them, if there is one.
+    /// The certificate in the bytes of a message, as a slice of them, if there is one.
     #[must_use]
     pub fn shown_in(bytes: &Bytes) -> Option<Bytes> {
         Self::parts(bytes).ok()?.1
     }
 
-    /// Reads a message. The signature is not checked; the payload is a view of `bytes`.
+    /// Decodes a message without checking the signature. The payload is a slice of `bytes`.
     ///
     /// # Errors
-    /// [`SignedMessageError`] if the bytes are no message within the limits.
+    /// [`SignedMessageError`] if the bytes are not a message within the limits.
     pub fn decode(bytes: &Bytes) -> Result<Self, SignedMessageError> {
         Self::parts(bytes).map(|(message, _)| message).map_err(|_| SignedMessageError)
     }

@@ -1,7 +1,7 @@
-//! Watching a key: leases at the nodes that keep its record, and their notifications.
+//! Watching a key: leases at the nodes that hold its record, and their notifications.
 //!
-//! One request has both directions: the watcher asks a holder for a lease, and a holder tells the
-//! watcher of a change while the lease lasts. A notification carries no value: the watcher reads.
+//! One request has both directions: a watcher asks a holder for a lease, and a holder notifies the watcher of
+//! a change while the lease lasts. A notification has no value: the watcher reads the record.
 
 use minicbor::{Decode, Encode};
 use potluck_base::Key;
@@ -12,17 +12,17 @@ use crate::codec::{cbor_digest, cbor_key};
 /// A request about a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum WatchRequest {
-    /// Tell me of each change of this key for that long. Asked again, it renews the lease.
+    /// Asks to be notified of each change of this key for a time. A repeated request renews the lease.
     #[n(0)]
     Lease {
         /// The key.
         #[cbor(n(0), with = "cbor_key")]
         key: Key,
-        /// How long, in milliseconds; 0 ends the lease.
+        /// The duration in milliseconds; 0 ends the lease.
         #[n(1)]
         millis: u32,
     },
-    /// The key that you watch has another state here.
+    /// Notifies the watcher that the holder's state of the key changed.
     #[n(1)]
     Changed(#[n(0)] Changed),
 }
@@ -37,11 +37,10 @@ pub struct Changed {
     /// The digest of the holder's state now.
     #[cbor(n(1), with = "cbor_digest")]
     pub digest: StateDigest,
-    /// Changes of the state since the lease was first granted, those included of which no notification
-    /// was sent.
+    /// Changes of the state since the lease was first granted, including those without a notification.
     #[n(2)]
     pub changes: u64,
-    /// Whether the lease ends with this: the holder leaves, or keeps the key no more.
+    /// Whether the lease ends with this notification, because the holder leaves or no longer holds the key.
     #[n(3)]
     pub ended: bool,
 }
@@ -50,13 +49,13 @@ pub struct Changed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Watching {
-    /// How long the lease lasts from now, in milliseconds; 0: there is none.
+    /// The remaining duration of the lease in milliseconds; 0: there is no lease.
     #[n(0)]
     pub millis: u32,
-    /// The digest of the holder's state now; that of no envelope means absent.
+    /// The digest of the holder's state now. The digest of an empty state means absent.
     #[cbor(n(1), with = "cbor_digest")]
     pub digest: StateDigest,
-    /// Changes of the state since the lease was first granted. Less than before: the holder has
+    /// Changes of the state since the lease was first granted. If there are fewer than before, the holder has
     /// forgotten the earlier lease.
     #[n(2)]
     pub changes: u64,

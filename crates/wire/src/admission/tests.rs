@@ -1,4 +1,4 @@
-//! What is signed for one purpose, key or network holds for no other.
+//! A signature for one purpose, key or network is invalid for any other.
 
 use potluck_base::Contact;
 
@@ -137,7 +137,7 @@ fn only_the_tickets_holder_enrolls_and_only_for_its_own_key() {
     let enroll = ticket.enroll(&node);
     let grant = enroll.grant_for(&node, &key, &id).expect("it holds");
     assert_eq!((grant.uses, grant.expires), (Some(2), UnixMillis(20)));
-    // A machine that saw the request cannot send it for itself.
+    // A node that sees the request cannot send it for its own key.
     let wrong = Err(AdmissionProofError::Signature);
     assert_eq!(enroll.grant_for(&other, &key, &id), wrong);
     // A grant of another authority.
@@ -153,7 +153,7 @@ fn only_the_tickets_holder_enrolls_and_only_for_its_own_key() {
 #[test]
 fn a_ticket_with_one_entry_point_is_short() {
     let text = ticket(1).to_string();
-    // 417 characters before the grant's key and framing were left out of it.
+    // Without this omission of the grant's key and framing a ticket had 417 characters.
     assert!(text.len() < 370, "{} characters", text.len());
 }
 

@@ -243,8 +243,8 @@ fn a_refusal_of_a_version_is_read_from_any_version_and_nothing_else_is() {
     }
 }
 
-/// Later versions add requests (DialBack 11, Punch 12, Relay 13): a node that does not know them says
-/// so, with the versions that it speaks.
+/// Later versions add requests (DialBack 11, Punch 12, Relay 13). A node that does not know them refuses them
+/// with its supported versions.
 #[test]
 fn a_request_of_an_unknown_number_is_told_apart_from_garbage() {
     for (bytes, expected) in [
@@ -263,7 +263,7 @@ fn a_request_of_an_unknown_number_is_told_apart_from_garbage() {
 
 #[test]
 fn unknown_keys_of_maps_are_skipped() {
-    // Load with key 9, Found with key 9, which a later version may add.
+    // Load with key 9 and Found with key 9, which a later version may add.
     let load = [2, 0x82, 4, 0x81, 0xa2, 0x00, 0x80, 0x09, 0x82, 0x01, 0xa1, 0x05, 0xf6];
     assert!(matches!(decode_request(&load), Ok(Request::Load(_))));
     let found = [2, 0x82, 1, 0x81, 0xa2, 0x00, 0x80, 0x09, 0x61, 0x78];
