@@ -1,22 +1,21 @@
 //! UDP ports for control datagrams and QUIC (RFC 9443).
 //!
-//! A node has one port an address it listens on, in [`Sockets`], which sends and receives by all of
-//! them as one. Its drive task is the only receiver: it fills a [`ReceiveBatch`] and walks the
-//! [`Segment`]s. What is QUIC goes into a [`QuicSide`], where the one QUIC endpoint picks it up;
-//! everything else is a control datagram for the node's core. Both sides send through the same
-//! sockets.
+//! A node has one port for each address that it listens on. [`Sockets`] sends and receives through all of
+//! them as if they were one. The drive task is the only receiver: it fills a [`ReceiveBatch`] and reads its
+//! [`Segment`]s. QUIC packets go into a [`QuicSide`], from which the one QUIC endpoint reads; all other
+//! datagrams are control datagrams for the node's core. Both sides send through the same sockets.
 //!
-//! The first byte tells the two apart: QUIC sets the fixed bit 0x40 in every packet unless an endpoint
-//! greases it, which ours never do; control datagrams leave it clear. The kernel may deliver several
-//! datagrams of one sender as one buffer (GRO), with both kinds in it if they have the same length, so the
-//! choice is made for each datagram, never for a buffer.
+//! The first byte distinguishes the two kinds: QUIC sets the fixed bit 0x40 in every packet unless an
+//! endpoint greases it, which ours never does; control datagrams leave it clear. The kernel may deliver
+//! several datagrams of one sender as one buffer (GRO), and datagrams of both kinds share a buffer if they
+//! have the same length. So the kind is determined for each datagram, never for a buffer.
 //!
-//! A node may cap its rates ([`Sockets::set_rates`]): QUIC waits for its turn before it sends,
-//! control datagrams never do, and both are counted.
+//! The rates of a node can be limited ([`Sockets::set_rates`]): QUIC waits for its turn before it sends,
+//! control datagrams never wait, and both are counted.
 //!
-//! **Invariant:** nothing here grows with traffic: the batch has a fixed size that is only touched
-//! as far as it is filled, the queue has a byte limit, and what does not fit is dropped and counted,
-//! as a router would.
+//! **Invariant:** memory does not grow with traffic. The batch has a fixed size, of which only the filled
+//! part becomes memory; the queue has a byte limit; datagrams that do not fit are dropped and counted, as a
+//! router would do.
 
 mod batch;
 mod bucket;

@@ -1,13 +1,13 @@
-//! What one wake-up of the socket brought, and its division into datagrams.
+//! The buffers of one wake-up of the socket, and their division into datagrams.
 
 use std::io::IoSliceMut;
 use std::net::{IpAddr, SocketAddr};
 
 use noq_udp::{EcnCodepoint, RecvMeta};
 
-/// Buffers a wake-up can fill. More would save few system calls and cost every idle node memory.
+/// Buffers that one wake-up can fill. Raising it saves few system calls and costs every idle node memory.
 const SLOTS: usize = 8;
-/// Bytes in a buffer: the most that the kernel puts together (GRO).
+/// Bytes in a buffer: the most that the kernel coalesces (GRO).
 const SLOT_BYTES: usize = 64 * 1024;
 /// The bit that every QUIC packet carries and no control datagram does (RFC 9443).
 const QUIC_FIXED_BIT: u8 = 0x40;
@@ -17,14 +17,14 @@ const QUIC_FIXED_BIT: u8 = 0x40;
 pub struct Ecn(u8);
 
 impl Ecn {
-    /// The two bits, 1 to 3; "not capable" (0) is no [`Ecn`].
+    /// The two bits, 1 to 3. The value 0, "not capable", is no [`Ecn`].
     #[must_use]
     pub const fn bits(self) -> u8 {
         self.0
     }
 }
 
-/// Our codepoint as the socket library's.
+/// The codepoint in the type of the socket library.
 pub(crate) fn ecn_of_bits(ecn: Ecn) -> Option<EcnCodepoint> {
     EcnCodepoint::from_bits(ecn.0)
 }
@@ -46,20 +46,19 @@ impl DatagramKind {
     }
 }
 
-/// Received bytes of one kind from one sender: exactly one datagram if it is control, a run of one
-/// or more if it is QUIC.
+/// Received bytes of one kind from one sender: exactly one control datagram, or one or more QUIC packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment<'a> {
-    /// At which of the node's ports it came in: its place among
+    /// The port of the node at which it arrived: an index into
     /// [`Sockets::local_addrs`](super::Sockets::local_addrs).
     pub port: usize,
-    /// Who sent it. Unproven: an address can be forged.
+    /// The sender. Unproven: an address can be forged.
     pub from: SocketAddr,
     /// The local address that it was sent to, where the system reports it.
     pub local: Option<IpAddr>,
     /// Its kind.
     pub kind: DatagramKind,
-    /// Congestion marks, where the system tells. Only QUIC cares.
+    /// Congestion marks, where the system reports them. Only QUIC uses them.
     pub ecn: Option<Ecn>,
     /// Datagrams start every `stride` bytes; the last one may be shorter.
     pub stride: usize,
@@ -132,10 +131,10 @@ impl<'a> Iterator for Segments<'a> {
     }
 }
 
-/// Room for what one wake-up brings, reused for the next.
+/// Buffers for one wake-up, reused for the next.
 ///
-/// Half a megabyte of address space, of which only the pages that datagrams were written to become
-/// memory: a node that gets single small datagrams touches one page.
+/// They are half a megabyte of address space. Only pages that datagrams were written to become memory: a node
+/// that receives single small datagrams uses one page.
 pub struct ReceiveBatch {
     buffer: Vec<u8>,
     metas: [RecvMeta; SLOTS],
@@ -158,19 +157,18 @@ impl ReceiveBatch {
         )
     }
 
-    /// Whether the last wake-up brought nothing.
+    /// Whether the last wake-up received no data.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.filled == 0
     }
 
-    /// At which of the node's ports all of it came in.
+    /// Sets the port at which all of it arrived.
     pub(super) const fn set_port(&mut self, port: usize) {
         self.port = port;
     }
 
-    /// Lets `receive` fill the slots and remembers how many it filled. On an error the batch is
-    /// empty.
+    /// Lets `receive` fill the slots, and remembers how many it filled. After an error the batch is empty.
     pub(super) fn fill<E>(
         &mut self,
         receive: impl FnOnce(&mut [IoSliceMut<'_>], &mut [RecvMeta]) -> Result<usize, E>,

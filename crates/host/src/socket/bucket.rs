@@ -1,17 +1,17 @@
-//! A rate cap that hands out turns instead of tokens.
+//! A rate limit that assigns turns instead of tokens.
 //!
-//! A task that moves bytes takes a turn, which says from when on they may go. Turns come in
-//! the order in which they were taken, so that many connections under one cap share it fairly and
-//! no task that wakes up late finds the bucket emptied by others. It is a token bucket written down as
-//! the moment at which it will have no debt (GCRA).
+//! A task that wants to move bytes takes a turn, which names the time from which it may move them. Turns are
+//! assigned in the order of the requests, so many connections under one limit share it fairly, and a task
+//! that wakes up late does not find its tokens taken by others. This is a token bucket, stored as the time at
+//! which it will have no debt (GCRA).
 //!
-//! The bucket keeps what [`BURST`] of the rate is while no bytes are moved. The system's timers
-//! have a grain of a millisecond and tasks of a busy machine wake up later than that; what would have
-//! gone meanwhile may go at once then. In any span of time t the cap is thus exceeded by 1 % of a
-//! second's bytes, and by the last turn given.
+//! While no bytes are moved, the bucket accumulates the bytes of [`BURST`] at its rate. The system's timers
+//! have a resolution of one millisecond, and tasks of a busy machine wake up later than that; the bytes of
+//! the meantime may then be moved at once. In any time span the limit is thus exceeded by at most 1 % of the
+//! bytes of one second, and by the last turn.
 //!
-//! **Invariant:** over any span, turns are given for no more than `rate * (span + BURST)` bytes plus
-//! one turn, but for what is only charged (control datagrams), which never waits.
+//! **Invariant:** over any span, turns are assigned for at most `rate * (span + BURST)` bytes plus one turn.
+//! Bytes that are only charged (control datagrams) never wait and come on top.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,23 +20,25 @@ use parking_lot::Mutex;
 
 /// Time for which an idle bucket accumulates. A longer time allows larger bursts.
 const BURST: Duration = Duration::from_millis(10);
-/// How far charges alone may put turns off: control traffic over the cap slows QUIC to almost
-/// nothing, but a burst of it is forgotten after this time.
+/// Longest delay of turns that charges alone can cause. Control traffic above the limit slows QUIC to almost
+/// nothing, but after a burst of it the delay ends after this time. Raising it makes bursts of control
+/// traffic delay QUIC for longer.
 const CHARGE_AHEAD: Duration = Duration::from_millis(250);
-/// How far ahead turns are given out at all, so that no sum overflows.
+/// Turns are assigned at most this far ahead, so that no sum overflows.
 const AHEAD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// How long one turn under a cap should last: more makes others wait and shows as round-trip time.
+/// Target length of one turn under a limit. Raising it makes other connections wait longer, which shows as
+/// round-trip time.
 const TURN: Duration = Duration::from_millis(2);
 
 /// Interval at which a waiting task checks whether the cap has changed.
 pub(crate) const RECHECK: Duration = Duration::from_millis(100);
 
-/// The cap as pure arithmetic on a clock of its own.
+/// The limit as pure arithmetic on a clock of its own.
 #[derive(Debug, Default)]
 struct Schedule {
-    /// Bytes a second; zero is no cap.
+    /// Bytes a second; zero: no limit.
     rate: u64,
-    /// When everything that was given out will have gone at the rate.
+    /// The time at which all assigned bytes will have been moved at the rate.
     clear_at: Duration,
 }
 
@@ -46,7 +48,7 @@ impl Schedule {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Gives a turn for `bytes`; they may go at the answer, which is past if they may go at once.
+    /// Assigns a turn for `bytes`. Returns the time from which they may be moved; a past time means at once.
     fn take(&mut self, now: Duration, bytes: usize) -> Duration {
         if self.rate == 0 {
             return now;
@@ -56,7 +58,7 @@ impl Schedule {
         turn
     }
 
-    /// Counts bytes that did not ask.
+    /// Counts bytes that were moved without a turn.
     fn charge(&mut self, now: Duration, bytes: usize) {
         if self.rate == 0 {
             return;
@@ -67,7 +69,7 @@ impl Schedule {
     }
 }
 
-/// The right to move some bytes from a moment on.
+/// The right to move some bytes from a time on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pass {
     at: Instant,
@@ -75,25 +77,25 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    /// When the bytes may go.
+    /// The time from which the bytes may be moved.
     pub(crate) const fn at(&self) -> Instant {
         self.at
     }
 }
 
-/// A cap on a rate, changeable at any time. Without one it costs an atomic read.
+/// A limit of a rate that can be changed at any time. Without a limit it costs one atomic read.
 #[derive(Debug)]
 pub(crate) struct Bucket {
-    /// The schedule's rate once more, to be read without the lock.
+    /// A copy of the rate that is read without the lock.
     rate: AtomicU64,
-    /// Counts changes: passes of another rate are void.
+    /// Counts changes of the rate: turns of an earlier rate are void.
     generation: AtomicU64,
     schedule: Mutex<Schedule>,
     epoch: Instant,
 }
 
 impl Bucket {
-    /// A bucket without a cap.
+    /// A bucket without a limit.
     pub(crate) fn new() -> Self {
         Self {
             rate: AtomicU64::new(0),
@@ -103,20 +105,20 @@ impl Bucket {
         }
     }
 
-    /// Caps the rate to `bytes` a second from now on; a cap of zero is one byte a second.
+    /// Limits the rate to `bytes` a second from now on; zero counts as one byte a second.
     pub(crate) fn set_rate(&self, bytes: Option<u64>) {
         let rate = bytes.map_or(0, |bytes| bytes.max(1));
         let mut schedule = self.schedule.lock();
         if schedule.rate == rate {
             return;
         }
-        // What was given out at the former rate is void, and so is its debt.
+        // Turns of the former rate are void, and so is its debt.
         *schedule = Schedule { rate, clear_at: self.epoch.elapsed() };
         self.rate.store(rate, Ordering::Relaxed);
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A turn for `bytes`; `None` if there is no cap.
+    /// A turn for `bytes`. `None` if there is no limit.
     pub(crate) fn take(&self, bytes: usize) -> Option<Pass> {
         if self.rate.load(Ordering::Relaxed) == 0 {
             return None;
@@ -127,19 +129,19 @@ impl Bucket {
         Some(Pass { at: self.epoch + turn, generation })
     }
 
-    /// Whether the rate is still the one that a pass was given for.
+    /// Whether the rate has not changed since the pass was issued.
     pub(crate) fn honours(&self, pass: &Pass) -> bool {
         pass.generation == self.generation.load(Ordering::Relaxed)
     }
 
-    /// Counts bytes that went without a turn.
+    /// Counts bytes that were moved without a turn.
     pub(crate) fn charge(&self, bytes: usize) {
         if self.rate.load(Ordering::Relaxed) != 0 {
             self.schedule.lock().charge(self.epoch.elapsed(), bytes);
         }
     }
 
-    /// The number of bytes that one turn should have at most; `None` if there is no rate limit.
+    /// The number of bytes that one turn should have at most. `None` if there is no limit.
     pub(crate) fn turn_bytes(&self) -> Option<usize> {
         let rate = self.rate.load(Ordering::Relaxed);
         let bytes = u128::from(rate) * TURN.as_millis() / 1000;
@@ -173,7 +175,7 @@ mod tests {
         Schedule { rate, clear_at: Duration::ZERO }
     }
 
-    /// Bytes that one greedy taker moves in `span` if it wakes up `late` after each turn.
+    /// Bytes that one greedy task moves in `span` if it wakes up `late` after each turn.
     fn moved(rate: u64, turn_bytes: usize, span: Duration, late: Duration) -> u64 {
         let mut schedule = schedule(rate);
         let mut now = Duration::ZERO;
@@ -209,7 +211,7 @@ mod tests {
         while schedule.take(now, 1000) <= now {
             at_once += 1;
         }
-        // Ten milliseconds' worth, and the one that goes when the bucket is empty.
+        // The bytes of ten milliseconds, and the one that is allowed when the bucket is empty.
         assert_eq!(at_once, 11);
     }
 
@@ -229,7 +231,7 @@ mod tests {
         assert_eq!(schedule.take(now, 1000), now + 20 * MILLISECOND);
         schedule.charge(now, 100_000_000);
         assert_eq!(schedule.take(now, 1000), now + CHARGE_AHEAD);
-        // What waits already keeps its turn.
+        // A turn that was assigned already keeps its time.
         let far = (0..1000).map(|_| schedule.take(now, 1000)).next_back().unwrap();
         schedule.charge(now, 1000);
         assert_eq!(schedule.take(now, 1000), far + MILLISECOND);
@@ -257,7 +259,7 @@ mod tests {
         assert!(bucket.honours(&pass), "nothing changed");
         bucket.set_rate(Some(1_000_000));
         assert!(!bucket.honours(&pass));
-        // And its debt.
+        // The debt is void too.
         let pass = bucket.take(1).unwrap();
         assert!(pass.at() <= Instant::now());
         assert_eq!(bucket.turn_bytes(), Some(2000));

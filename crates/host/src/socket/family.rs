@@ -15,7 +15,7 @@ impl Families {
     /// Both.
     pub const ALL: Self = Self { v4: true, v6: true };
 
-    /// Those of the addresses that a node listens on.
+    /// The families of the addresses that a node listens on.
     #[must_use]
     pub fn of(listen: &[SocketAddr]) -> Self {
         Self {
@@ -24,8 +24,7 @@ impl Families {
         }
     }
 
-    /// Whether the address is of a family that the node speaks. An IPv4 address written as IPv6 is
-    /// IPv4.
+    /// Whether the address is of a family that the node uses. An IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub const fn speak(&self, ip: IpAddr) -> bool {
         match ip.to_canonical() {
@@ -35,7 +34,7 @@ impl Families {
     }
 }
 
-/// IPv4 written as IPv6 is IPv4; everything else stays as it is.
+/// Converts an IPv4-mapped IPv6 address to IPv4. Other addresses are unchanged.
 pub(crate) const fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
@@ -43,7 +42,7 @@ pub(crate) const fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// IPv4 written as IPv6; IPv6 stays as it is.
+/// Converts an IPv4 address to an IPv4-mapped IPv6 address. Other addresses are unchanged.
 pub(crate) const fn mapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) => {

@@ -1,4 +1,4 @@
-//! The addresses to listen on, as people give them.
+//! The addresses to listen on, as the configuration gives them.
 
 use std::net::SocketAddr;
 
@@ -6,33 +6,33 @@ use potluck_base::ADDRESSES_MAX;
 
 use super::canonical;
 
-/// Most addresses that a node listens on: as many as it can give to others.
+/// Most addresses that a node listens on: the number of its own addresses that it can send to others.
 pub const LISTEN_MAX: usize = ADDRESSES_MAX;
 
 /// Why a node cannot listen on these addresses. Nothing was bound.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListenError {
-    /// There are too many.
+    /// There are too many addresses.
     #[error(
         "a node listens on at most {LISTEN_MAX} addresses, not {0}; 0.0.0.0:PORT and [::]:PORT together \
          stand for all addresses of this machine"
     )]
     TooMany(usize),
-    /// One is there twice, perhaps written in two ways.
+    /// An address is listed twice, perhaps in two notations.
     #[error("{0} is named twice as an address to listen on; name it once")]
     Twice(SocketAddr),
-    /// One stands for all addresses of its family, and so for the other one too.
+    /// An unspecified address stands for all addresses of its family, so it includes another listed one.
     #[error("{all} stands for {one} too; name only one of them to listen on")]
     Covered {
         /// The unspecified address.
         all: SocketAddr,
-        /// The other one.
+        /// The other address.
         one: SocketAddr,
     },
-    /// A group's address.
+    /// A multicast address.
     #[error("{0} is the address of a group; listen on an address of this machine")]
     Group(SocketAddr),
-    /// An address that means another machine on each link.
+    /// An address that names another machine on each link.
     #[error(
         "{0} holds on one link only and could not be given to others; listen on [::]:{port}, or on an \
          address that other networks know too",
@@ -41,7 +41,7 @@ pub enum ListenError {
     OneLink(SocketAddr),
 }
 
-/// The addresses to bind for those given, or why they cannot all be bound.
+/// The addresses to bind, or the reason why not all of them can be bound.
 pub(crate) fn listen_at(given: &[SocketAddr]) -> Result<Vec<SocketAddr>, ListenError> {
     if given.len() > LISTEN_MAX {
         return Err(ListenError::TooMany(given.len()));
@@ -55,7 +55,7 @@ pub(crate) fn listen_at(given: &[SocketAddr]) -> Result<Vec<SocketAddr>, ListenE
             return Err(ListenError::OneLink(address));
         }
         for other in &addresses {
-            // Two ports that the system chooses are two.
+            // Two ports that the system chooses are different.
             if *other == address && address.port() != 0 {
                 return Err(ListenError::Twice(address));
             }

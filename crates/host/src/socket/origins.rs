@@ -1,4 +1,4 @@
-//! How the packets of each sender come in: at which port, and to which address of this machine.
+//! Records how the packets of each sender arrive: at which port, and at which address of this machine.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use potluck_base::{AddressScope, LruMap};
 
 use super::{DatagramKind, Segment};
 
-/// Most senders remembered for each kind of datagram: twice the sessions of a link.
+/// Most senders remembered for each kind of datagram: twice the sessions of a link. Raising it takes memory.
 const SENDERS_MAX: usize = 8192;
-/// How long after a packet the answers leave from the address that it was sent to. Longer than a peer
-/// waits for an answer, and short enough that after a change of networks the system chooses anew.
+/// How long answers leave from the address to which a packet was sent. It is longer than a peer waits for an
+/// answer, and short enough that the system chooses again soon after a change of networks.
 const ADDRESS_FRESH: Duration = Duration::from_secs(10);
 
-/// How a sender's last packet came.
+/// How the last packet of a sender arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin {
     /// The index of the port.
@@ -23,19 +23,19 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// At this port, to no address in particular.
+    /// An origin at this port, without a known address.
     pub(super) const fn without_address(port: usize) -> Self {
         Self { port, local: None }
     }
 
-    /// Where the packet was sent to, if that was a moment ago.
+    /// The address to which the packet was sent, if it is recent.
     pub(super) fn fresh_local(&self) -> Option<IpAddr> {
         self.local.filter(|(_, at)| at.elapsed() < ADDRESS_FRESH).map(|(ip, _)| ip)
     }
 }
 
-/// Bounded; the peer that was silent for longest is forgotten first. The two kinds of datagrams are kept
-/// apart, since a peer may use two addresses of this node for them.
+/// The origins of senders. The number is bounded; the sender that was silent for longest is forgotten first.
+/// The two kinds of datagrams are separate, because a peer may use two addresses of this node for them.
 #[derive(Debug)]
 pub(super) struct Origins([Mutex<LruMap<SocketAddr, Origin>>; 2]);
 
@@ -44,7 +44,7 @@ impl Origins {
         Self([(); 2].map(|()| Mutex::new(LruMap::new(SENDERS_MAX))))
     }
 
-    /// A datagram came.
+    /// Records a datagram.
     pub(super) fn note(&self, segment: &Segment<'_>) {
         let unicast = |ip: &IpAddr| AddressScope::of(*ip) != AddressScope::NotUnicast;
         let local = segment.local.filter(unicast).map(|ip| (ip, Instant::now()));
@@ -55,8 +55,8 @@ impl Origins {
         self.of_kind(kind).insert(from, origin);
     }
 
-    /// How the last datagram of this kind from there came. Packets of the other kind tell as well
-    /// where there were none of this.
+    /// How the last datagram of this kind from this address arrived. If there was none, the last one of the
+    /// other kind.
     pub(super) fn of(&self, from: SocketAddr, kind: DatagramKind) -> Option<Origin> {
         let of = |kind| self.of_kind(kind).get_mut(&from).copied();
         of(kind).or_else(|| match kind {

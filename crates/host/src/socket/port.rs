@@ -11,37 +11,37 @@ use tokio::io::Interest;
 
 use super::ReceiveBatch;
 
-/// What is asked for as the kernel's send and receive buffers. The defaults (some 200 KiB) lose
-/// datagrams as soon as a node is busy for a millisecond.
+/// The requested size of the kernel's send and receive buffers. The defaults (about 200 KiB) lose datagrams
+/// as soon as a node is busy for a millisecond.
 pub const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
-/// Why a port could not be had. Nothing was bound.
+/// Why a port could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another program or node holds the port. Choose another one, or stop that program.
     #[error("UDP {address} is already in use")]
     InUse {
-        /// What was asked for.
+        /// The requested address.
         address: SocketAddr,
     },
     /// The system does not allow it, as with ports below 1024. Choose a higher one.
     #[error("the system does not allow this program to bind UDP {address}")]
     Denied {
-        /// What was asked for.
+        /// The requested address.
         address: SocketAddr,
     },
     /// No interface of this machine has that address (or no IPv6 at all). Choose an address that
     /// it has, or the unspecified one.
     #[error("this machine has no address {}", address.ip())]
     NoSuchAddress {
-        /// What was asked for.
+        /// The requested address.
         address: SocketAddr,
     },
-    /// Anything else the system said.
+    /// Another error of the system.
     #[error("cannot bind UDP {address}: {source}")]
     Io {
-        /// What was asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error.
         source: io::Error,
     },
 }
@@ -60,8 +60,8 @@ impl BindError {
 }
 
 potluck_base::statistics! {
-    /// What the system granted of [`SOCKET_BUFFER_BYTES`]. Less than that means that bursts will be
-    /// lost; an operator raises `net.core.rmem_max` and `wmem_max`.
+    /// The buffer sizes that the system granted. If they are smaller than [`SOCKET_BUFFER_BYTES`], bursts are
+    /// lost; an operator can raise `net.core.rmem_max` and `wmem_max`.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct SocketBuffers in "socket_buffer" {
         /// Bytes that may wait to be received.
@@ -72,20 +72,20 @@ potluck_base::statistics! {
 }
 
 potluck_base::statistics! {
-    /// What happened at a port since it was bound.
+    /// Counters of a port since it was bound.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub struct PortStats in "socket" {
         /// Buffers received, each of one or more datagrams.
         counter received: u64,
         /// Bytes received.
         counter(Bytes) received_bytes: u64,
-        /// Sends that the system took, each of one or more datagrams.
+        /// Sends that the system accepted, each of one or more datagrams.
         counter sent: u64,
         /// Bytes sent.
         counter(Bytes) sent_bytes: u64,
         /// Control datagrams not sent because the system's buffer was full.
         counter send_full: u64,
-        /// Sends that failed for another reason, as to an unreachable network.
+        /// Sends that failed for another reason, for example to an unreachable network.
         counter send_failed: u64,
     }
 }
@@ -118,7 +118,7 @@ struct Counters {
 #[derive(Debug)]
 pub struct PortSocket {
     io: tokio::net::UdpSocket,
-    /// What the socket library has found out about the system, made anew after [`PortSocket::renew`].
+    /// The state of the socket library for this socket, created again by [`PortSocket::renew`].
     state: RwLock<UdpSocketState>,
     address: SocketAddr,
     buffers: SocketBuffers,
@@ -141,7 +141,7 @@ impl PortSocket {
         if address.is_ipv6() {
             socket.set_only_v6(true).map_err(failed)?;
         }
-        // Refused sizes are not fatal: what was granted is read back and reported.
+        // A refused size is no error: the granted size is read back and reported.
         let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
         let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
         socket.bind(&address.into()).map_err(failed)?;
@@ -163,13 +163,13 @@ impl PortSocket {
         self.address
     }
 
-    /// What the system granted as buffers.
+    /// The buffer sizes that the system granted.
     #[must_use]
     pub const fn buffers(&self) -> SocketBuffers {
         self.buffers
     }
 
-    /// What happened since the port was bound.
+    /// The counters since the port was bound.
     #[must_use]
     pub fn stats(&self) -> PortStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -183,12 +183,12 @@ impl PortSocket {
         }
     }
 
-    /// Takes up to eight buffers of what has arrived, or remembers to wake the caller. There is one
+    /// Receives up to eight buffers of arrived datagrams, or registers the caller to be woken. There is one
     /// receiver: a later caller replaces an earlier one.
     ///
     /// # Errors
-    /// What the system said, but for notices about earlier sends, which mean nothing here. The
-    /// batch is empty then, and the socket still usable unless the error persists.
+    /// An error of the system, except for notices about earlier sends, which are ignored. The batch is then
+    /// empty, and the socket usable unless the error persists.
     pub(super) fn poll_recv(
         &self,
         cx: &mut Context<'_>,
@@ -209,15 +209,15 @@ impl PortSocket {
                     }
                     return Poll::Ready(Ok(()));
                 }
-                // WouldBlock: nothing there after all. The others: an ICMP answer to a send.
+                // WouldBlock: nothing arrived after all. The others: an ICMP answer to a send.
                 Err(error) if is_notice(&error) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 
-    /// Sends one datagram, or several of one size in one system call (GSO), without waiting. From an
-    /// address that this machine has lost, the system chooses another one.
+    /// Sends one datagram, or several of one size in one system call (GSO), without waiting. If this machine
+    /// no longer has the source address, the system chooses another one.
     pub(super) fn try_transmit(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let mut sent = self.try_transmit_once(transmit);
         if transmit.src_ip.is_some() && sent.as_ref().is_err_and(is_about_source) {
@@ -235,7 +235,7 @@ impl PortSocket {
                 add(&self.counters.sent, 1);
                 add(&self.counters.sent_bytes, transmit.contents.len());
             }
-            // A probe for a larger packet size is meant to fail now and then.
+            // A probe for a larger packet size is expected to fail sometimes.
             Err(error) if noq_udp::is_msg_size_err(error) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => add(&self.counters.send_failed, 1),
@@ -247,15 +247,15 @@ impl PortSocket {
         let send = || self.state().try_send((&self.io).into(), transmit);
         let sent = send();
         if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            // Only this way `writable` learns that it has to wait. It is not the first way, since
-            // the runtime takes a socket for full until it has looked at it once.
+            // Only this call tells `writable` that it has to wait. It is not made first, because the runtime
+            // takes a socket for full until it has polled it once.
             return self.io.try_io(Interest::WRITABLE, send);
         }
         sent
     }
 
-    /// Forgets what the socket library has learnt: it takes the error that a lost source address
-    /// causes for a system that cannot send several datagrams at once, and would never try again.
+    /// Resets the state of the socket library. The library takes the error of a lost source address for a
+    /// system that cannot send several datagrams at once, and would never try that again.
     fn renew(&self) {
         if let Ok(fresh) = UdpSocketState::new((&self.io).into()) {
             *self.state.write() = fresh;
@@ -266,7 +266,7 @@ impl PortSocket {
         self.state.read()
     }
 
-    /// Counts a control datagram that the system's buffer had no room for.
+    /// Counts a control datagram for which the system's buffer had no room.
     pub(super) fn count_full(&self) {
         add(&self.counters.send_full, 1);
     }
@@ -281,8 +281,7 @@ impl PortSocket {
         self.state().max_gso_segments()
     }
 
-    /// Whether the system may cut datagrams into fragments, which rules out probing for larger
-    /// packets.
+    /// Whether the system may fragment datagrams, which rules out probing for larger packets.
     pub(super) fn may_fragment(&self) -> bool {
         self.state().may_fragment()
     }
@@ -292,13 +291,13 @@ fn add(counter: &AtomicU64, amount: usize) {
     counter.fetch_add(amount as u64, Ordering::Relaxed);
 }
 
-/// Linux reports twice what was granted, since it counts its own bookkeeping in.
+/// Linux reports twice the granted size, because it includes its own bookkeeping.
 fn granted(reported: io::Result<usize>) -> usize {
     let bytes = reported.unwrap_or(0);
     if cfg!(any(target_os = "linux", target_os = "android")) { bytes / 2 } else { bytes }
 }
 
-/// Whether the system refused the source address: it is none of this machine's any more.
+/// Whether the system refused the source address because this machine no longer has it.
 fn is_about_source(error: &io::Error) -> bool {
     matches!(
         error.kind(),

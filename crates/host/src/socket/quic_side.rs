@@ -1,4 +1,4 @@
-//! The way of received QUIC packets from the drive task to the QUIC endpoint.
+//! The queue of received QUIC packets from the drive task to the QUIC endpoint.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -9,17 +9,17 @@ use parking_lot::Mutex;
 
 use super::{Ecn, Segment};
 
-/// Default limit of a [`QuicSide`]: two full socket buffers, or two full windows of a fetch. What is
-/// lost here costs the sender its speed, so it holds more than a healthy node ever leaves in it.
+/// Default limit of a [`QuicSide`]: two full socket buffers, or two full windows of a fetch. A lost packet
+/// slows its sender down, so the limit is more than a healthy node ever has in the queue.
 pub const QUIC_QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes that each queued run counts in addition to its own, so that many small runs are bounded too.
+/// Bytes that each queued run counts besides its own, so that many small runs are bounded too.
 const ENTRY_BYTES: usize = 128;
 
-/// QUIC datagrams of one sender, as they were received together.
+/// QUIC datagrams of one sender that were received together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuicDatagrams {
-    /// Who sent them. Unproven.
+    /// The sender. Unproven.
     pub from: SocketAddr,
     /// The local address that they were sent to.
     pub local: Option<IpAddr>,
@@ -31,8 +31,8 @@ pub struct QuicDatagrams {
     pub bytes: Bytes,
 }
 
-/// A bounded queue of received QUIC datagrams with one reader. Over the limit the newest are
-/// dropped and counted; QUIC takes that as loss and slows down.
+/// A bounded queue of received QUIC datagrams with one reader. When it is full, new datagrams are dropped and
+/// counted; QUIC treats that as loss and slows down.
 #[derive(Debug)]
 pub struct QuicSide {
     state: Mutex<State>,
@@ -77,13 +77,13 @@ impl QuicSide {
         true
     }
 
-    /// The next datagrams of one sender, cut between two of them so that they fit into `room`. A
-    /// datagram longer than `room` is dropped and counted.
+    /// Takes the next datagrams of one sender, as many as fit into `room`. A datagram longer than `room` is
+    /// dropped and counted.
     pub fn pop(&self, room: usize) -> Option<QuicDatagrams> {
         self.state.lock().pop(room)
     }
 
-    /// Like [`QuicSide::pop`], but an empty queue remembers to wake the caller. There is one
+    /// Like [`QuicSide::pop`], but registers the caller to be woken if the queue is empty. There is one
     /// reader: a later caller replaces an earlier one.
     pub fn poll_pop(&self, cx: &mut Context<'_>, room: usize) -> Poll<QuicDatagrams> {
         let mut state = self.state.lock();

@@ -1,12 +1,12 @@
-//! All ports of a node, as one.
+//! All ports of a node, used as one.
 //!
-//! A datagram leaves by a port of its destination's address family. Where the family has several
-//! ports, it is the one at which that peer's packets come in; where a port is bound to all addresses
-//! of the machine, the datagram leaves from the address to which the peer has just sent: a peer
-//! takes an answer only from the address it asked.
+//! A datagram leaves through a port of its destination's address family. If the family has several ports, it
+//! is the port at which that peer's packets arrive. If a port is bound to all addresses of the machine, the
+//! datagram leaves from the address to which the peer has just sent, because a peer accepts an answer only
+//! from the address that it asked.
 //!
-//! What was heard from an address is a hint: it is not authenticated, and the next packet of the true
-//! peer puts it right. Rate caps and counters are those of all ports together.
+//! The recorded origin of an address is a hint: it is not authenticated, and the next genuine packet of the
+//! peer corrects it. Rate limits and counters apply to all ports together.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -25,11 +25,11 @@ use super::{
 #[cfg(test)]
 mod tests;
 
-/// The most bytes that one send may carry, however many datagrams they are. With the headers of
-/// UDP, IPv6 and Ethernet it is less than 64 KiB: a run over that is cut up by the system before it
-/// goes out, and on loopback before it comes in, which costs a third of the speed.
+/// Most bytes of one send, over all its datagrams. With the headers of UDP, IPv6 and Ethernet it is less than
+/// 64 KiB. The system splits a larger run before it is sent, and on loopback before it is received, which
+/// costs a third of the speed.
 const SEND_BYTES_MAX: usize = 65_472;
-/// Ports that are tried until one is free in each family.
+/// Ports that are tried to find one that is free in each family.
 const PORT_TRIES: usize = 16;
 
 /// The UDP ports of a node, shared by control datagrams and QUIC.
@@ -37,11 +37,11 @@ const PORT_TRIES: usize = 16;
 pub struct Sockets {
     /// Never empty.
     ports: Vec<Port>,
-    /// Addresses that could not be bound since the machine lacks their family.
+    /// Addresses that could not be bound because the machine lacks their family.
     missing: Vec<BindError>,
-    /// The port that is read first. It changes, so that no port starves behind a busy one.
+    /// The port that is read first. It changes, so that no port starves because of a busy one.
     first: AtomicUsize,
-    /// Only where there is something to choose.
+    /// Present only if there is a choice of ports or addresses.
     origins: Option<Origins>,
     upload: Bucket,
     download: Bucket,
@@ -50,7 +50,7 @@ pub struct Sockets {
 #[derive(Debug)]
 struct Port {
     socket: PortSocket,
-    /// Set after an error when receiving, until [`Sockets::listen_again`].
+    /// Set after an error on receiving, until [`Sockets::listen_again`].
     deaf: AtomicBool,
 }
 
@@ -65,9 +65,9 @@ impl Port {
 }
 
 impl Sockets {
-    /// Binds each of `addresses`; a port 0 lets the system choose, the same port for all such
-    /// addresses where it can. If an unspecified address cannot be bound because the machine lacks its
-    /// family and another address can, the node goes on without, see [`Sockets::missing`].
+    /// Binds each of `addresses`. For a port 0 the system chooses the port, the same one for all such
+    /// addresses if possible. If an unspecified address cannot be bound because the machine lacks its family,
+    /// and another address can, the node continues without it, see [`Sockets::missing`].
     ///
     /// # Errors
     /// [`BindError`], which names the address.
@@ -80,7 +80,7 @@ impl Sockets {
             tries += 1;
             match Self::bind_once(addresses, tries < PORT_TRIES) {
                 Err(BindError::InUse { address }) if tries < PORT_TRIES => {
-                    // Taken in this family only, unless that very port was requested.
+                    // The port is taken in this family only. This is an error if that port was requested.
                     if addresses.contains(&address) {
                         return Err(BindError::InUse { address });
                     }
@@ -121,7 +121,7 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// Lets the ports go whose addresses are not wanted; the first one stays if none is.
+    /// Closes the ports whose addresses are not wanted. The first port stays if none is.
     pub(crate) fn retain(&mut self, wanted: impl Fn(SocketAddr) -> bool) {
         if self.ports.iter().any(|port| wanted(port.socket.local_addr())) {
             self.ports.retain(|port| wanted(port.socket.local_addr()));
@@ -141,13 +141,13 @@ impl Sockets {
         self.ports.iter().map(|port| port.socket.local_addr()).collect()
     }
 
-    /// The first of them.
+    /// The first of these addresses.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.ports[0].socket.local_addr()
     }
 
-    /// The unspecified addresses that could not be bound, since the machine lacks their family.
+    /// The unspecified addresses that could not be bound because the machine lacks their family.
     #[must_use]
     pub fn missing(&self) -> &[BindError] {
         &self.missing
@@ -160,11 +160,10 @@ impl Sockets {
         Families { v4: has(false), v6: has(true) }
     }
 
-    /// Caps what the node sends and how fast it takes what it fetches, in bytes of UDP payload a
-    /// second, by all ports together; `None` is no cap. Holds from now on, also for transfers under
-    /// way.
+    /// Limits the rate at which the node sends, and the rate at which it reads fetched data, in bytes of UDP
+    /// payload a second over all ports; `None`: no limit. It applies from now on, also to running transfers.
     ///
-    /// Control datagrams are never held back, but what they take is not left for QUIC.
+    /// Control datagrams never wait, but the bytes that they use are not available to QUIC.
     pub fn set_rates(&self, upload: Option<u64>, download: Option<u64>) {
         self.upload.set_rate(upload);
         self.download.set_rate(download);
@@ -197,12 +196,12 @@ impl Sockets {
         all.reduce(|one, other| one.and(&other)).unwrap_or_default()
     }
 
-    /// Waits until something arrives at any port and takes up to eight buffers of it at once. Safe to
-    /// abandon: nothing is lost when the future is dropped. One task is meant to call it.
+    /// Waits until a datagram arrives at any port, and receives up to eight buffers of it at once.
+    /// Cancel-safe: dropping the future loses nothing. Only one task may call it.
     ///
     /// # Errors
-    /// What the system said of one port, which is then left alone until [`Sockets::listen_again`]: an
-    /// error that persists must not make the caller spin. The batch is empty then.
+    /// An error of one port. The port is then not read until [`Sockets::listen_again`], so that a persistent
+    /// error does not make the caller spin. The batch is empty.
     pub async fn recv(&self, batch: &mut ReceiveBatch) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll_recv(cx, batch)).await
     }
@@ -225,23 +224,23 @@ impl Sockets {
         Poll::Pending
     }
 
-    /// Listens again at ports that had an error. What waits for [`Sockets::recv`] must call it anew.
+    /// Reads again from ports that had an error. A running [`Sockets::recv`] must be called again.
     pub fn listen_again(&self) {
         self.ports.iter().for_each(|port| port.deaf.store(false, Ordering::Relaxed));
     }
 
-    /// Remembers how this datagram came: what is sent to its sender goes back the same way.
+    /// Records how this datagram arrived, so that answers to its sender leave the same way.
     pub fn note(&self, segment: &Segment<'_>) {
         if let Some(origins) = &self.origins {
             origins.note(segment);
         }
     }
 
-    /// Sends one control datagram if the system has room for it at once.
+    /// Sends one control datagram if the system has room for it now.
     ///
     /// # Errors
-    /// `WouldBlock` if the system's buffer is full: count it as a loss, as the network would make
-    /// one, or use [`Sockets::send`]. Otherwise what the system said. Nothing was sent.
+    /// `WouldBlock` if the system's buffer is full: count the datagram as lost, as the network may lose one,
+    /// or use [`Sockets::send`]. Otherwise the error of the system. Nothing was sent.
     pub fn try_send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         let (port, src_ip) = self.port_to(to, None, DatagramKind::Control)?;
         let sent = port.socket.try_transmit(&Transmit {
@@ -274,9 +273,9 @@ impl Sockets {
         }
     }
 
-    /// Sends QUIC datagrams from byte `begin` of `transmit` on, in as few system calls as they take,
-    /// and says where the next one must begin. What the system refuses for another reason than a full
-    /// buffer is a loss like any other, and counted.
+    /// Sends QUIC datagrams from byte `begin` of `transmit` on, in as few system calls as possible, and
+    /// advances `begin`. A datagram that the system refuses for another reason than a full buffer counts as
+    /// lost.
     ///
     /// # Errors
     /// `WouldBlock` if nothing more could be sent; `begin` is then still right.
@@ -309,10 +308,10 @@ impl Sockets {
         }
     }
 
-    /// Waits until a send there may succeed. Any number of tasks may wait.
+    /// Waits until a send to this address may succeed. Any number of tasks may wait.
     ///
     /// # Errors
-    /// If no port speaks the address family, or the system says so.
+    /// If no port has the address family, or on an error of the system.
     pub(crate) async fn writable(&self, to: SocketAddr, src_ip: Option<IpAddr>) -> io::Result<()> {
         self.port_to(to, src_ip, DatagramKind::Quic)?.0.socket.writable().await
     }
@@ -323,13 +322,12 @@ impl Sockets {
         all.min().unwrap_or(NonZeroUsize::MIN)
     }
 
-    /// Whether the system may cut datagrams into fragments at any port, which rules out probing for
-    /// larger packets.
+    /// Whether the system may fragment datagrams at any port, which rules out probing for larger packets.
     pub(crate) fn may_fragment(&self) -> bool {
         self.ports.iter().any(|port| port.socket.may_fragment())
     }
 
-    /// The port by which to send, and the address from which where the port has several.
+    /// The port through which to send, and the source address if the port has several.
     fn port_to(
         &self,
         to: SocketAddr,
@@ -345,7 +343,7 @@ impl Sockets {
         let origin = origins.of(to, kind);
         let mut bound_there = of_family().filter(|port| Some(port.ip()) == src_ip);
         let port = match (bound_there.next(), bound_there.next()) {
-            // No other address of this machine has a port there.
+            // No other address of this machine has a port in this family.
             (Some(port), None) => Some(port),
             _ => origin.and_then(|origin| self.ports.get(origin.port)),
         };
@@ -358,8 +356,7 @@ impl Sockets {
         Ok((port, from.filter(|_| port.ip().is_unspecified())))
     }
 
-    /// Of several ports of a family the one that the routing table would take to `to`, remembered for
-    /// the next time.
+    /// Of several ports of a family, the one that the routing table would use for `to`. It is remembered.
     fn routed(&self, to: SocketAddr, kind: DatagramKind, origins: &Origins) -> Option<&Port> {
         let source = route_source(to);
         let rank = |port: &Port| match port.ip() {
@@ -376,7 +373,7 @@ impl Sockets {
     }
 }
 
-/// The address from which the system would send there. Connecting a UDP socket only asks the routing
+/// The source address that the system would use for `to`. Connecting a UDP socket only consults the routing
 /// table.
 fn route_source(to: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = match to {

@@ -1,4 +1,4 @@
-//! The ports on loopback.
+//! Tests of the ports on loopback.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn bind(addresses: &[&str]) -> Result<Sockets, BindError> {
     Sockets::bind(&addresses)
 }
 
-/// Whether this machine has IPv6; says so if it has not.
+/// Whether this machine has IPv6. Prints a line if not.
 fn has_ipv6() -> bool {
     let has = UdpSocket::bind("[::1]:0").is_ok();
     if !has {
@@ -21,7 +21,7 @@ fn has_ipv6() -> bool {
     has
 }
 
-/// The next control datagram: where it came in, and from where.
+/// The next control datagram: the port at which it arrived, and its sender.
 async fn next(sockets: &Sockets, batch: &mut ReceiveBatch) -> (usize, SocketAddr) {
     bounded(sockets.recv(batch)).await.unwrap();
     let segment = batch.segments().next().expect("a datagram");
@@ -59,7 +59,7 @@ async fn datagrams_arrive_with_their_sender_and_kind_in_both_families() {
     for address in [LOCAL, "[::1]:0"] {
         let (here, there) = match bind(&[address]) {
             Ok(here) => (here, bind(&[address]).unwrap()),
-            // A machine without IPv6 cannot show anything about it.
+            // Without IPv6 the machine cannot run this test.
             Err(BindError::NoSuchAddress { .. } | BindError::Io { .. }) if address != LOCAL => {
                 continue;
             }
