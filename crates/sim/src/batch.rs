@@ -1,4 +1,4 @@
-//! Many commands, a bounded number of them under way at once.
+//! Runs many commands, a bounded number of them at once.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use potluck_node::{Command, CommandId};
 use crate::sim_node::NodeIndex;
 use crate::world::{Outcome, World};
 
-/// How often finished commands are replaced by new ones, in virtual time.
+/// Interval in virtual time at which finished commands are replaced by new ones.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How to run many commands.
+/// Options for running many commands.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch {
-    /// Under way at once.
+    /// Commands in flight at once.
     pub in_flight: usize,
-    /// All are to be done within this.
+    /// The time limit for all commands.
     pub bound: Duration,
 }
 
 impl Batch {
-    /// Runs `count` commands made by `make` and gives their outcomes in the same order; `None` for
-    /// those that had not ended within the bound.
+    /// Runs `count` commands made by `make` and returns their outcomes in the same order. `None` for commands
+    /// that did not end within the limit.
     pub fn run(
         &self,
         world: &mut World,
@@ -53,10 +53,10 @@ impl Batch {
     }
 }
 
-/// One of `nodes` by chance.
+/// A random one of `nodes`.
 ///
 /// # Panics
-/// If there is none.
+/// If the list is empty.
 #[must_use]
 pub fn pick(rng: &mut Rng, nodes: &[NodeIndex]) -> NodeIndex {
     assert!(!nodes.is_empty(), "there is a node to choose");

@@ -1,11 +1,11 @@
 //! Calls: large requests over a reliable connection, modelled as delay and loss.
 //!
-//! A first call to a peer costs a handshake of one round trip; the connection stays for a while.
-//! Loss does not lose a call but delays it by a retransmission. A peer that is down, cut off, not
-//! the one that was meant or too slow makes it fail, after the time-outs of the real transport.
+//! A first call to a peer costs a handshake of one round trip; the connection stays open for some time. Loss
+//! does not lose a call but delays it by a retransmission. A call fails, after the timeouts of the real
+//! transport, if its peer is down, cut off, too slow, or another node than the one that was meant.
 //!
-//! **Invariant:** each node knows its own half of a call only. What the callee is like is seen when the
-//! request is there, because the two may be in different shards.
+//! **Invariant:** each node knows only its own half of a call. The state of the callee is read when the
+//! request arrives, because the two nodes may be in different shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,13 +20,13 @@ use crate::world::HostileIndex;
 /// Time-outs and capacity of calls.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallConfig {
-    /// A peer that does not shake hands makes a call fail after this.
+    /// A call fails after this if the peer does not complete the handshake.
     pub dial_timeout: Duration,
-    /// Any call fails after this.
+    /// A call fails after this in any case.
     pub call_timeout: Duration,
-    /// A connection of an earlier life of the peer is given up after this.
+    /// A connection to an earlier life of the peer is dropped after this.
     pub silence: Duration,
-    /// A connection closes when it was unused for this long.
+    /// A connection that was unused for this long is closed.
     pub idle_timeout: Duration,
     /// Bytes a second that one call carries.
     pub bandwidth: u64,
@@ -55,12 +55,12 @@ pub(crate) struct CallKey {
     pub(crate) call: CallId,
 }
 
-/// What calls there were.
+/// The number and results of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallStats {
     /// Calls made.
     pub made: u64,
-    /// Handshakes that they needed.
+    /// Handshakes for these calls.
     pub handshakes: u64,
     /// Calls that failed.
     pub failed: u64,
@@ -77,27 +77,27 @@ impl CallStats {
     }
 }
 
-/// Connections of a node beyond which those that are idle are looked for and closed.
+/// Connections of a node above which idle ones are closed.
 const CONNECTIONS_MAX: usize = 1_000;
 
 /// An end of a connection at one node.
 #[derive(Debug, Clone, Copy)]
 struct Connection {
     used: Instant,
-    /// The life of the peer, once it was heard.
+    /// The life of the peer, after it was heard.
     life: Option<u32>,
 }
 
-/// How a call begins at its caller.
+/// The begin of a call at its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begins {
     /// With a handshake.
     Dial,
-    /// Over a connection, to this life of the callee if the caller knows it.
+    /// Over an open connection, to this life of the callee if the caller knows it.
     Connected(Option<u32>),
 }
 
-/// The calls of one node: its own and those that others made to it.
+/// The calls of one node: its own and those of other nodes to it.
 #[derive(Debug, Default)]
 pub(crate) struct NodeCalls {
     open: BTreeSet<CallId>,
@@ -109,7 +109,7 @@ pub(crate) struct NodeCalls {
 }
 
 impl NodeCalls {
-    /// A call to `callee` begins.
+    /// Begins a call to `callee`.
     pub(crate) fn begin(
         &mut self,
         now: Instant,
@@ -130,12 +130,12 @@ impl NodeCalls {
         begins
     }
 
-    /// A call to a node that cannot be reached begins.
+    /// Begins a call to a node that cannot be reached.
     pub(crate) fn begin_in_vain(&mut self, call: CallId) {
         self.open.insert(call);
     }
 
-    /// This life of a peer sent something over a connection.
+    /// Records that this life of a peer sent something over a connection.
     pub(crate) fn heard(&mut self, now: Instant, (peer, life): Life) {
         self.connections.insert(peer, Connection { used: now, life: Some(life) });
     }
@@ -145,14 +145,14 @@ impl NodeCalls {
         self.connections.remove(&peer);
     }
 
-    /// A request is here: names it.
+    /// A request arrives. Returns its id at this node.
     pub(crate) fn arrive(&mut self, key: CallKey) -> InboundId {
         let id = self.name();
         self.inbound.insert(id, key);
         id
     }
 
-    /// A call of a hostile member arrives: names it.
+    /// A call of a hostile member arrives. Returns its id at this node.
     pub(crate) fn hostile(&mut self, from: HostileIndex) -> InboundId {
         let id = self.name();
         self.hostile.insert(id, from);
@@ -179,7 +179,7 @@ impl NodeCalls {
         self.open.remove(&call)
     }
 
-    /// The process died: its calls end, and calls to it stay without answer.
+    /// The process died: its calls end, and calls to it get no answer.
     pub(crate) fn forget(&mut self) {
         self.open.clear();
         self.inbound.clear();
@@ -188,7 +188,7 @@ impl NodeCalls {
     }
 }
 
-/// What one way of a call is like.
+/// The path of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leg {
     pub(crate) rtt: Duration,
@@ -197,18 +197,18 @@ pub(crate) struct Leg {
 }
 
 impl Leg {
-    /// How long one way takes.
+    /// The time that one direction takes.
     pub(crate) fn one_way(&self, config: &CallConfig, draws: &mut Draws) -> Duration {
         let micros = self.bytes as u64 * 1_000_000 / config.bandwidth.max(1);
         self.rtt / 2 + Duration::from_micros(micros) + self.retransmissions(config, draws)
     }
 
-    /// How long a handshake takes.
+    /// The time that a handshake takes.
     pub(crate) fn handshake(&self, config: &CallConfig, draws: &mut Draws) -> Duration {
         self.rtt + self.retransmissions(config, draws)
     }
 
-    /// Loss shows as retransmission time-outs, each twice the one before.
+    /// The delay by loss: retransmission timeouts, each twice the one before.
     fn retransmissions(&self, config: &CallConfig, draws: &mut Draws) -> Duration {
         let (mut delay, mut timeout) =
             (Duration::ZERO, (self.rtt * 3 / 2).max(Duration::from_millis(50)));
@@ -234,7 +234,7 @@ mod tests {
         let now = Instant::from_micros(1);
         assert_eq!(a.begin(now, CallId(1), B.0, IDLE), Begins::Dial);
         assert_eq!(a.begin(now, CallId(2), B.0, IDLE), Begins::Connected(None));
-        // The connection serves both ways, and each end learns the life of the other.
+        // The connection serves both directions, and each end learns the life of the other.
         b.heard(now, A);
         assert_eq!(b.begin(now, CallId(1), A.0, IDLE), Begins::Connected(Some(1)));
         a.heard(now, B);

@@ -1,7 +1,7 @@
-//! What must hold, each rule in a file of its own.
+//! The checks of a run, each rule in its own file.
 //!
-//! Checkers look at the whole world, which no node can, and trust nothing that a node says about
-//! itself where the disks and the list of the living say it better.
+//! A check reads the whole world, which no node can. Where the disks and the list of live nodes answer a
+//! question, it does not use the statements of nodes about themselves.
 
 pub mod bounds;
 pub mod convergence;
@@ -24,20 +24,19 @@ pub struct Check {
     pub name: &'static str,
     /// Whether it held.
     pub passed: bool,
-    /// How much, or what broke it.
+    /// Figures, or the reason for the failure.
     pub detail: String,
 }
 
 impl Check {
-    /// A result with figures or a reason.
+    /// A result with its figures or reason.
     #[must_use]
     pub fn new(name: &'static str, passed: bool, detail: impl Into<String>) -> Self {
         Self { name, passed, detail: detail.into() }
     }
 
-    /// A check that holds if something was looked at and nothing of it broke the rule; names the
-    /// first few breaches. **Nothing looked at is a failure:** a run that never came to what the
-    /// rule is about proves nothing of it.
+    /// A check that passes if something was checked and nothing of it broke the rule. It names the first few
+    /// violations. **If nothing was checked, it fails:** such a run proves nothing about the rule.
     #[must_use]
     pub fn none_of(name: &'static str, of: usize, breaches: &[String]) -> Self {
         match (of, breaches) {
@@ -46,7 +45,7 @@ impl Check {
         }
     }
 
-    /// The same for a rule about what need not happen in a run: nothing looked at is no failure.
+    /// The same for a rule about events that need not happen in a run: it passes if nothing was checked.
     #[must_use]
     pub fn none_of_any(name: &'static str, of: usize, breaches: &[String]) -> Self {
         let shown: Vec<&str> = breaches.iter().take(4).map(String::as_str).collect();
@@ -57,8 +56,8 @@ impl Check {
         Self::new(name, breaches.is_empty(), detail)
     }
 
-    /// A check that holds if `part` is at least the share `least` of `whole`. A share of nothing is
-    /// a failure, as in [`none_of`](Self::none_of).
+    /// A check that passes if `part` is at least the share `least` of `whole`. It fails if `whole` is zero,
+    /// as [`none_of`](Self::none_of) does.
     #[must_use]
     pub fn share(name: &'static str, part: usize, whole: usize, least: f64) -> Self {
         let passed = whole > 0 && part as f64 >= least * whole as f64;
@@ -66,7 +65,7 @@ impl Check {
     }
 }
 
-/// The `count` closest of `peers` to `key`, closest first: the truth that lookups aim at.
+/// The `count` closest of `peers` to `key`, closest first: the right result of a lookup.
 #[must_use]
 pub fn closest(peers: &[Peer], key: &Key, count: usize) -> Vec<Peer> {
     let mut by_distance: Vec<_> = peers.iter().map(|peer| (peer.distance(key), peer)).collect();

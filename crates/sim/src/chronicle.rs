@@ -1,7 +1,7 @@
-//! The history of messages and of lists of members in the types of [`crate::check::history`].
+//! The history of messages and of member lists in the types of [`crate::check::history`].
 //!
-//! **Invariant:** it records what was published, what subscribers were given and told, what nodes list,
-//! and which faults the scenario made. The rules that judge it judge runs of real processes too.
+//! **Invariant:** it records the published messages, the deliveries to subscribers, the member lists of
+//! nodes, and the faults of the scenario. The same rules judge runs of real processes.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::check::history::messages::{self, Heard, MessageRules, Publication, St
 use crate::sim_node::NodeIndex;
 use crate::world::World;
 
-/// A history that is being recorded.
+/// A history during its recording.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Chronicle {
     faults: Faults,
@@ -45,8 +45,7 @@ impl Chronicle {
         });
     }
 
-    /// A node was asked to publish these bytes, which no other message has, and accepted them at
-    /// `accepted`.
+    /// A node was asked to publish these bytes, which are unique, and accepted them at `accepted`.
     pub(crate) fn published(
         &mut self,
         node: NodeIndex,
@@ -64,7 +63,7 @@ impl Chronicle {
         });
     }
 
-    /// Looks at the lists of these nodes, of each other.
+    /// Records how these nodes list each other.
     pub(crate) fn look(&mut self, world: &World, nodes: &[NodeIndex]) {
         let at = since_start(world.now());
         for observer in nodes {
@@ -79,7 +78,7 @@ impl Chronicle {
         }
     }
 
-    /// Judges what the subscribers of these nodes, each in force since `opened`, were given and told.
+    /// Judges the deliveries to the subscribers of these nodes, each subscribed since `opened`.
     pub(crate) fn judge_messages(
         &self,
         world: &World,
@@ -100,7 +99,7 @@ impl Chronicle {
         messages::judge(&self.published, &streams, &self.faults, rules)
     }
 
-    /// Judges all looks at lists.
+    /// Judges all recorded member lists.
     pub(crate) fn judge_members(&self, rules: &MemberRules) -> Verdict {
         members::judge(&self.views, &self.faults, rules)
     }

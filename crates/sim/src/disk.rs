@@ -1,9 +1,9 @@
 //! A node's disk: the real record logic on a map in memory, with commits that take time and can be
 //! lost.
 //!
-//! Operations are executed in batches, as the real shell does: what arrives while a commit is under
-//! way waits for the next. A crash loses a commit that is under way, or, with the same chance, only
-//! its answers. **Invariant:** without a fault, what was answered survives every crash.
+//! Operations are executed in batches, as in the real shell: operations that arrive during a commit wait for
+//! the next one. A crash loses a running commit or, with the same probability, only its replies.
+//! **Invariant:** without a fault, replied changes survive every crash.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use potluck_store::{MemoryStore, StoreStats};
 
 use crate::draws::Draws;
 
-/// How fast disks are.
+/// The speed of disks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiskConfig {
     /// How long a commit with its sync takes.
     pub commit: Duration,
     /// How long a batch takes that only reads.
     pub read: Duration,
-    /// Both vary by this fraction.
+    /// Both times vary by this fraction.
     pub jitter: f64,
-    /// Bytes of records that a disk takes; `None`: all that come.
+    /// Most bytes of records on a disk; `None`: no limit.
     pub bytes: Option<u64>,
 }
 
@@ -38,14 +38,14 @@ impl Default for DiskConfig {
     }
 }
 
-/// What can be wrong with a disk.
+/// A fault of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFault {
-    /// Nothing may grow.
+    /// No record may grow.
     Full,
     /// A disk error stopped the store until the node is restarted.
     Stopped,
-    /// It says that writes are durable and never makes them so.
+    /// It reports writes as durable and never makes them durable.
     LyingSync,
 }
 
@@ -55,7 +55,7 @@ pub struct Disk {
     config: DiskConfig,
     fault: Option<DiskFault>,
     waiting: Vec<(OpId, StorageOp)>,
-    /// The answers of the batch under way, given out when it is durable.
+    /// The replies of the running batch, which are returned when it is durable.
     under_way: Option<Vec<(OpId, StorageReply)>>,
     draws: Draws,
 }
@@ -72,8 +72,8 @@ impl Disk {
         Self { store: self.store.copied(), ..Self::new(self.config.clone(), draws) }
     }
 
-    /// The disk is that of this node: where it is full, records give way to closer ones, and those of
-    /// members over their share to those of others.
+    /// Sets the node of the disk: when the disk is full, records are displaced by closer ones, and those of
+    /// members above their share by those of others.
     pub(crate) fn belongs_to(&mut self, node: NodeId) {
         if self.config.bytes.is_some() {
             self.store.set_center(node);
@@ -84,7 +84,7 @@ impl Disk {
         self.waiting.push((id, op));
     }
 
-    /// Starts a batch if none is under way; says how long it will take.
+    /// Starts a batch if none is running. Returns the time that it will take.
     pub(crate) fn begin(&mut self) -> Option<Duration> {
         if self.under_way.is_some() || self.waiting.is_empty() {
             return None;
@@ -113,7 +113,7 @@ impl Disk {
         Some(self.draws.jitter(time, self.config.jitter))
     }
 
-    /// Ends the batch under way: it is durable now, if the disk is honest.
+    /// Ends the running batch. If the disk is honest, it is durable now.
     pub(crate) fn finish(&mut self) -> Vec<(OpId, StorageReply)> {
         if self.fault != Some(DiskFault::LyingSync) {
             self.store.sync();
@@ -121,13 +121,13 @@ impl Disk {
         self.under_way.take().unwrap_or_default()
     }
 
-    /// The process ends in order.
+    /// The process ends normally.
     pub(crate) fn close(&mut self) {
         self.finish();
         self.waiting.clear();
     }
 
-    /// The power goes: what was not synced is lost, a batch under way with even chance.
+    /// The power fails: unsynced changes are lost, and a running batch with probability one half.
     pub(crate) fn crash(&mut self) {
         let synced = self.draws.chance(0.5) && self.fault != Some(DiskFault::LyingSync);
         if self.under_way.take().is_some() && synced {
@@ -146,7 +146,7 @@ impl Disk {
         self.store.set_disk_bytes(room);
     }
 
-    /// Spoils the envelopes of `key` in one place; says how many that were.
+    /// Damages the envelopes of `key` in one place. Returns their number.
     pub(crate) fn damage(&mut self, key: &Key, place: Place) -> usize {
         self.store.damage(key, place)
     }
@@ -185,14 +185,14 @@ impl Disk {
         }
     }
 
-    /// What the store holds and has done.
+    /// The contents of the store and its counters.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
         self.store.stats()
     }
 }
 
-/// The key behind `key`; `None` behind the last.
+/// The key after `key`. `None` for the last key.
 fn successor(key: &Key) -> Option<Key> {
     let mut bytes = *key.as_bytes();
     let index = bytes.iter().rposition(|byte| *byte != 0xff)?;

@@ -1,6 +1,6 @@
 //! Small streams of random numbers: one for each node and purpose.
 //!
-//! A stream that several nodes shared would give each of them numbers that depend on the order of events of
+//! A stream shared by several nodes would give each of them numbers that depend on the order of events of
 //! different nodes. That order is not defined between shards.
 
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A virtual world for thousands of nodes.
 //!
-//! The machines are the real [`potluck_node::Node`]s and exchange the bytes of the real wire; time,
-//! network, disks, calls, clocks and faults are made up from one seed. A [`World`] is that; a
-//! [`Scenario`] is a world with a story, [`check`]s that judge it and a [`Report`].
+//! The machines are the real [`potluck_node::Node`]s, and they exchange the bytes of the real protocol. Time,
+//! network, disks, calls, clocks and faults are simulated from one seed by a [`World`]. A [`Scenario`] is a
+//! world with a workload, faults, [`check`]s that judge it, and a [`Report`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,33 +17,33 @@
 //! assert!(matches!(status, Some(Reply::Status(status)) if status.joined));
 //! ```
 //!
-//! What a story about members, messages and search has at hand:
+//! Tools for scenarios about members, messages and search:
 //!
-//! - **What nodes said.** [`World::messages`] and [`World::member_events`] keep, with virtual times
-//!   and over all lives of a node, what it handed to its subscribers and what it said about members,
-//!   neighbours and its own isolation. [`World::share_names`] gives it names that search finds.
-//! - **What it costs.** [`World::traffic`] counts each node's datagrams and bytes, headers included;
-//!   taken twice, [`Traffic::since`] gives what happened in between, as scenario `idle` does.
-//! - **Bad lines.** [`World::link_fault`] makes a node lose a share of everything, or be heard by
-//!   nobody, or hear nobody; [`World::pair_loss`] spoils one direction of one pair; a partition with
-//!   [`Blocks::FirstToSecond`] cuts one way between groups. A story flips them as it likes.
-//! - **No processor time.** [`World::pause`] is sleep: the process is told afterwards.
-//!   [`World::stall`] and [`World::starve`] are not: it stands still without knowing, and what came
-//!   meanwhile comes in one burst.
-//! - **Bad rows.** [`World::damage`] flips a bit in what a disk keeps of one key, and nothing says so.
-//! - **Another address.** [`World::change_address`] moves a node at once; its old address is dead.
-//! - **Behind a router.** [`World::spawn_behind`] puts a node behind a router of its own
-//!   ([`nat::NatKind`]: mapping, filter, idle time), through which its datagrams, calls and streams go;
-//!   [`World::restart_router`] makes it forget its mappings.
-//! - **Members that lie.** [`World::hostile`] adds a member with a valid key, a certificate and a real link
-//!   that says only what the story builds, in datagrams ([`World::hostile_ask`]) or calls
-//!   ([`World::hostile_call`]), and answers datagrams, calls and streams as its
-//!   [`Manners`](hostile::Manners) say ([`World::hostile_manners`]): those of [`hostile`], or a closure.
-//!   [`World::hostile_joins`] brings it into the tables of the nodes, [`World::grind`] finds it a place
-//!   next to a key; it keeps what it hears ([`World::hostile_came`], [`World::hostile_answers`]).
+//! - **Reports of nodes.** [`World::messages`] and [`World::member_events`] keep, with virtual times and over
+//!   all lives of a node, its deliveries to subscribers and its reports about members, neighbours and its own
+//!   isolation. [`World::share_names`] gives it names that search finds.
+//! - **Traffic.** [`World::traffic`] counts each node's datagrams and bytes, headers included;
+//!   [`Traffic::since`] is the difference of two counts, as in scenario `idle`.
+//! - **Bad lines.** [`World::link_fault`] makes a node lose a share of all datagrams, or cuts its sending or
+//!   its receiving direction; [`World::pair_loss`] sets the loss of one direction of one pair; a partition
+//!   with [`Blocks::FirstToSecond`] cuts one direction between groups.
+//! - **No processor time.** After [`World::pause`], a sleep, the process is told that it slept. After
+//!   [`World::stall`] and [`World::starve`] it is not told, and everything that arrived meanwhile comes in
+//!   one burst.
+//! - **Bad rows.** [`World::damage`] flips a bit in the stored envelopes of one key, without an error.
+//! - **Another address.** [`World::change_address`] moves a node at once; its old address no longer works.
+//! - **Behind a router.** [`World::spawn_behind`] puts a node behind a router of its own ([`nat::NatKind`]:
+//!   mapping, filter, idle time), through which its datagrams, calls and streams go;
+//!   [`World::restart_router`] makes the router forget its mappings.
+//! - **Hostile members.** [`World::hostile`] adds a member with a valid key, a certificate and a real link
+//!   that sends only what the scenario builds, in datagrams ([`World::hostile_ask`]) or calls
+//!   ([`World::hostile_call`]). It answers datagrams, calls and streams by its [`Manners`](hostile::Manners)
+//!   ([`World::hostile_manners`]): those of [`hostile`], or a closure. [`World::hostile_joins`] puts it into
+//!   the tables of the nodes, and [`World::grind`] finds a key for it next to a given key. It keeps what it
+//!   receives ([`World::hostile_came`], [`World::hostile_answers`]).
 //!
-//! **Invariants:** no OS clock, no hash map, and threads only where they decide nothing (the shards of a
-//! [`World`]): the same seed gives the same [`Trace`], event by event, and a failing run prints the line
+//! **Invariants:** no OS clock, no hash map, and threads only where they do not affect results (the shards of
+//! a [`World`]): the same seed gives the same [`Trace`], event by event, and a failing run prints the command
 //! that repeats it.
 
 pub mod batch;

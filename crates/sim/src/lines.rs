@@ -1,7 +1,7 @@
-//! What the network does to each datagram, and the state that this takes: all of it belongs to the sender.
+//! The effects of the network on each datagram, and their state, which belongs to the sender.
 //!
-//! Loss, duplication and reordering are independent per datagram. A clog stalls one direction of a pair for
-//! a while.
+//! Loss, duplication and reordering are independent for each datagram. A clog delays one direction of a pair
+//! for some time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use potluck_base::Instant;
 use crate::draws::Draws;
 use crate::network::{Endpoint, Network};
 
-/// What the network did so far.
+/// Counters of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NetworkStats {
     /// Datagrams handed to the network.
@@ -24,9 +24,9 @@ pub struct NetworkStats {
     pub blocked: u64,
     /// Delivered a second time.
     pub duplicated: u64,
-    /// Held back so that others could overtake.
+    /// Delayed so that later ones could overtake.
     pub reordered: u64,
-    /// Times that a direction clogged.
+    /// Times that a direction was clogged.
     pub clogged: u64,
 }
 
@@ -45,7 +45,7 @@ impl NetworkStats {
 /// When a datagram arrives: never, once or twice.
 pub(crate) type Arrivals = [Option<Duration>; 2];
 
-/// One datagram on its way out.
+/// One datagram that is being sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sending {
     pub(crate) now: Instant,
@@ -62,7 +62,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Holds everything from one end to the other back until `until`.
+    /// Delays everything from one end to the other until `until`.
     pub(crate) fn clog(&mut self, from: Endpoint, to: Endpoint, until: Instant) {
         self.stats.clogged += 1;
         self.clogs.insert((from, to), until);
@@ -73,7 +73,7 @@ impl Lines {
         self.clogs.clear();
     }
 
-    /// Decides what becomes of one datagram. No delay is shorter than the lookahead of the network.
+    /// Decides the arrivals of one datagram. No delay is shorter than the lookahead of the network.
     pub(crate) fn send(&mut self, network: &Network, draws: &mut Draws, of: Sending) -> Arrivals {
         let Sending { now, from, to, bytes } = of;
         let config = network.config();

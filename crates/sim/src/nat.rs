@@ -1,8 +1,8 @@
-//! A router between a node and the network, as a pure function: it gives each packet that goes out an
-//! address of its own and lets in only what belongs to one.
+//! A router between a node and the network, as a pure function: it assigns an outer address to each outgoing
+//! packet, and admits only packets that belong to such an address.
 //!
-//! The names are those of RFC 4787. *Mapping*: whether the same inner address gets one outer port for
-//! all destinations. *Filter*: whose packets a mapping lets in.
+//! The names are those of RFC 4787. *Mapping*: whether the same inner address has one outer port for all
+//! destinations. *Filter*: whose packets a mapping admits.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,41 +13,41 @@ use potluck_base::Instant;
 /// Whether an inner address has one outer port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mapping {
-    /// One for all destinations.
+    /// One port for all destinations.
     Independent,
-    /// Another for each destination: no address can be told to others.
+    /// Another port for each destination, so no address can be announced to others.
     PerDestination,
 }
 
-/// Whose packets a mapping lets in.
+/// Whose packets a mapping admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// Any address may send through a mapping: a full cone.
+    /// Packets from any address: a full cone.
     Open,
-    /// Those of IP addresses that were sent to lately.
+    /// Packets from IP addresses to which the node sent recently.
     Address,
-    /// Those of addresses and ports that were sent to lately.
+    /// Packets from addresses and ports to which the node sent recently.
     Port,
 }
 
-/// What a router does.
+/// The behaviour of a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NatKind {
     /// Whether an inner address has one outer port.
     pub mapping: Mapping,
-    /// Whose packets a mapping lets in.
+    /// Whose packets a mapping admits.
     pub filter: Filter,
-    /// A mapping, and the right to send through it, is forgotten when it was not used for this time.
+    /// A mapping, and the permission to send through it, expires after this time without use.
     pub idle: Duration,
 }
 
 impl NatKind {
-    /// A usual router at home: one mapping, open for those that were sent to in the last 30 s.
+    /// A common home router: one mapping, open for the destinations of the last 30 s.
     pub const HOME: Self =
         Self { mapping: Mapping::Independent, filter: Filter::Port, idle: Duration::from_secs(30) };
     /// A full cone.
     pub const OPEN: Self = Self { filter: Filter::Open, ..Self::HOME };
-    /// A symmetric one.
+    /// A symmetric NAT.
     pub const STRICT: Self = Self { mapping: Mapping::PerDestination, ..Self::HOME };
 }
 
@@ -55,7 +55,7 @@ impl NatKind {
 #[derive(Debug)]
 struct Way {
     inner: SocketAddr,
-    /// To whom the inner address sent through this port, and when last.
+    /// The destinations to which the inner address sent through this port, with the last times.
     sent: BTreeMap<SocketAddr, Instant>,
     used: Instant,
 }
@@ -69,23 +69,23 @@ pub struct Nat {
     next_port: u16,
 }
 
-/// The first outer port that is given.
+/// The first outer port that is assigned.
 const FIRST_PORT: u16 = 20_000;
 
 impl Nat {
-    /// A router with this address on the side of the network.
+    /// A router with this outer address.
     #[must_use]
     pub const fn new(kind: NatKind, outer: IpAddr) -> Self {
         Self { kind, outer, ways: BTreeMap::new(), next_port: FIRST_PORT }
     }
 
-    /// Its address on the side of the network.
+    /// Its outer address.
     #[must_use]
     pub const fn outer(&self) -> IpAddr {
         self.outer
     }
 
-    /// A packet goes out: the address that it gets.
+    /// The outer address of an outgoing packet.
     pub fn outbound(&mut self, now: Instant, inner: SocketAddr, to: SocketAddr) -> SocketAddr {
         self.forget(now);
         let independent = self.kind.mapping == Mapping::Independent;
@@ -105,7 +105,7 @@ impl Nat {
         SocketAddr::new(self.outer, port)
     }
 
-    /// A packet comes to an outer port: the inner address that gets it, if it is let in.
+    /// The inner address of a packet to an outer port, if the packet is admitted.
     pub fn inbound(&mut self, now: Instant, from: SocketAddr, port: u16) -> Option<SocketAddr> {
         self.forget(now);
         let filter = self.kind.filter;
@@ -118,7 +118,7 @@ impl Nat {
         if !let_in {
             return None;
         }
-        // What comes in keeps open what was open.
+        // Incoming packets keep an open mapping open.
         way.used = now;
         if let Some(sent) = way.sent.get_mut(&from) {
             *sent = now;
@@ -126,7 +126,7 @@ impl Nat {
         Some(way.inner)
     }
 
-    /// The router starts anew: everything that comes to a former port is lost.
+    /// The router restarts: packets to a former port are lost.
     pub fn restart(&mut self) {
         self.ways.clear();
         self.next_port = self.next_port.checked_add(1_000).unwrap_or(FIRST_PORT);

@@ -1,12 +1,12 @@
-//! The network between the nodes: what its pairs of endpoints are like. [`crate::lines`] decides about each
+//! The network between the nodes: the properties of pairs of endpoints. [`crate::lines`] decides about each
 //! datagram.
 //!
-//! Round-trip times are log-normal over the pairs of endpoints and constant for a pair, as measured
-//! between hosts of the Internet; each datagram adds a jitter of its own. Partitions block pairs in one or
-//! both directions.
+//! Round-trip times are log-normal over the pairs of endpoints and constant for a pair, as measured between
+//! hosts of the Internet; each datagram adds its own jitter. Partitions block pairs in one or both
+//! directions.
 //!
-//! **Invariant:** while time passes nothing here changes, so all shards read it; scenarios change it in
-//! between.
+//! **Invariant:** it does not change while time passes, so all shards read it. Scenarios change it between
+//! runs of the shards.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::draws::mix;
 use crate::sim_node::NodeIndex;
 
-/// What the network does to datagrams.
+/// The behaviour of the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkConfig {
     /// Half of the pairs of nodes have a shorter round trip than this.
@@ -27,11 +27,11 @@ pub struct NetworkConfig {
     pub loss: f64,
     /// Share of datagrams delivered twice.
     pub duplicate: f64,
-    /// Share of datagrams held back by up to two round trips, so that later ones overtake them.
+    /// Share of datagrams delayed by up to two round trips, so that later ones overtake them.
     pub reorder: f64,
-    /// Share of datagrams behind which their direction clogs.
+    /// Share of datagrams after which their direction clogs.
     pub clog: f64,
-    /// How long a clog holds everything in its direction back at most.
+    /// The longest time for which a clog delays everything in its direction.
     pub clog_time: Duration,
 }
 
@@ -51,9 +51,9 @@ impl Default for NetworkConfig {
     }
 }
 
-/// The shortest round trip, as a share of the median: a shorter one, which one pair of 60,000 would have
-/// with the default spread, is raised to it. Half of it is the lookahead of the shards, so a smaller share
-/// makes shards wait for each other more often.
+/// The shortest round trip, as a share of the median. A shorter one, which one pair of 60,000 has with the
+/// default spread, is raised to it. Half of it is the lookahead of the shards, so lowering it makes shards
+/// wait for each other more often.
 const RTT_LEAST: f64 = 0.125;
 
 /// One end of a link.
@@ -72,7 +72,7 @@ impl Endpoint {
     }
 }
 
-/// Which way a partition blocks.
+/// The direction that a partition blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocks {
     /// Nothing passes between the groups.
@@ -81,27 +81,27 @@ pub enum Blocks {
     FirstToSecond,
 }
 
-/// What is wrong with one node's own line to the network, for datagrams; calls feel its loss as
-/// delay, and fail where one way is cut.
+/// A fault of one node's own line, for datagrams. Calls are delayed by its loss, and fail if one direction is
+/// cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LinkFault {
-    /// So large a share of what it sends, and as large a share of what is sent to it, is lost, on
-    /// top of what the network loses.
+    /// This share of what it sends, and the same share of what is sent to it, is lost, in addition to the
+    /// loss of the network.
     Loss(f64),
-    /// What it sends is lost; it hears all.
+    /// What it sends is lost; it receives everything.
     Mute,
-    /// What is sent to it is lost; all hear it.
+    /// What is sent to it is lost; others receive everything from it.
     Deaf,
 }
 
-/// Names a partition, to heal it.
+/// Identifies a partition, to heal it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartitionId(u64);
 
 #[derive(Debug, Clone)]
 struct Partition {
     id: PartitionId,
-    /// Per node: 0 in neither group, 1 in the first, 2 in the second.
+    /// For each node: 0 in neither group, 1 in the first, 2 in the second.
     side: Vec<u8>,
     blocks: Blocks,
 }
@@ -126,14 +126,14 @@ impl Partition {
 #[derive(Debug)]
 pub(crate) struct Network {
     config: NetworkConfig,
-    /// Decides the round-trip times of all pairs without keeping any.
+    /// Determines the round-trip times of all pairs without storing them.
     geography: u64,
     partitions: Vec<Partition>,
     /// No datagram arrives earlier than this after it was sent.
     lookahead: Duration,
-    /// Nodes whose own line is bad.
+    /// Nodes with a fault of their line.
     faults: BTreeMap<Endpoint, LinkFault>,
-    /// The share lost on top from one end to another.
+    /// The additional loss from one end to another.
     pair_loss: BTreeMap<(Endpoint, Endpoint), f64>,
     next_partition: u64,
 }
@@ -165,7 +165,7 @@ impl Network {
         self.lookahead
     }
 
-    /// The share of what goes from one end to the other that is lost, besides what is blocked.
+    /// The share of datagrams from one end to the other that is lost, besides blocked ones.
     pub(crate) fn loss_between(&self, from: Endpoint, to: Endpoint) -> f64 {
         if self.faults.is_empty() && self.pair_loss.is_empty() {
             return self.config.loss;

@@ -1,22 +1,22 @@
-//! The event queue: what happens next in virtual time.
+//! The event queue: the next events in virtual time.
 //!
-//! **Invariant:** events come out in the order of their [`When`]: by instant, then by the node that caused
-//! them, then in the order in which it did. Nothing else decides the order of a run. In particular it does
-//! not depend on the order in which events were put in, so it is the same however many shards there are.
+//! **Invariant:** events are returned in the order of their [`When`]: by instant, then by the node that
+//! caused them, then in the order in which it did. Nothing else decides the order of a run. In particular the
+//! order does not depend on the order of insertion, so it is the same with any number of shards.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use potluck_base::Instant;
 
-/// When an event is due, and its place among those of the same instant. Ordered by its fields from first to
-/// last; no two events of a world have the same.
+/// The time of an event, and its rank among the events of the same instant. Ordered by its fields from first
+/// to last; no two events of a world are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct When {
     pub(crate) at: Instant,
-    /// The number of the cause: of a node, or of something else that sends.
+    /// The number of the cause: a node, or another sender.
     pub(crate) cause: u32,
-    /// Counts the events of that cause.
+    /// The number of the event among those of that cause.
     pub(crate) number: u64,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct EventQueue<E> {
     free: Vec<u32>,
 }
 
-/// Ordered by its first three fields, which are those of [`When`]; with the slot beside `cause` a ticket
+/// Ordered by its first three fields, which are those of [`When`]. With the slot beside `cause` a ticket
 /// takes 24 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Ticket {

@@ -1,4 +1,4 @@
-//! What a scenario found: plain data, and a table of it for people.
+//! The result of a scenario: plain data, and a table of it for people.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,9 +21,9 @@ pub enum Value {
     },
     /// A number.
     Number(f64),
-    /// A time.
+    /// A duration.
     Time(Duration),
-    /// Half of the times are below the first, nineteen of twenty below the second.
+    /// Durations: half are below the first value, nineteen of twenty below the second.
     Times {
         /// The median.
         p50: Duration,
@@ -47,7 +47,7 @@ impl Value {
         Self::Share { part: part as u64, whole: whole as u64 }
     }
 
-    /// The spread of some times.
+    /// The spread of some durations.
     #[must_use]
     pub fn times(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
@@ -82,12 +82,12 @@ impl fmt::Display for Value {
     }
 }
 
-/// What a scenario found.
+/// The result of a scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Which scenario.
+    /// The scenario.
     pub scenario: &'static str,
-    /// How many nodes it began with.
+    /// The number of nodes at the start.
     pub nodes: usize,
     /// The seed that repeats it.
     pub seed: u64,
@@ -95,17 +95,17 @@ pub struct Report {
     pub minutes: u64,
     /// Whether all nodes knew each other from the start.
     pub prepared: bool,
-    /// What was measured, in order.
+    /// The measured values, in order.
     pub figures: Vec<(String, Value)>,
-    /// What was checked, in order.
+    /// The checks, in order.
     pub checks: Vec<Check>,
     /// Virtual time that passed.
     pub virtual_time: Duration,
-    /// What happened, in numbers.
+    /// Counters of the world.
     pub stats: WorldStats,
     /// The hash of all events.
     pub trace: TraceHash,
-    /// The last remarkable events, oldest first.
+    /// The last notable events, oldest first.
     pub log: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Named runs with parameters and a report: what they share.
+//! Named runs with parameters and a report: the common part.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,34 +13,35 @@ use crate::report::{Report, Value};
 use crate::sim_node::NodeIndex;
 use crate::world::{World, WorldConfig};
 
-/// Between two refreshes of a node's neighbourhood: within a few of these, everything must be as it
-/// should be.
+/// Interval between two refreshes of a node's neighbourhood. After a few of these, the network must have
+/// converged.
 pub const STABILISATION: Duration = Duration::from_secs(60);
 
-/// In worlds of more nodes no node keeps the full list of members: the lists of n nodes take n²
-/// entries, and one machine holds all of them.
+/// In worlds with more nodes, no node keeps the full member list: the lists of n nodes have n² entries, and
+/// one machine holds all of them.
 const FLEET_MAX: usize = 2_000;
-/// All nodes of a world start within this time, however many they are.
+/// All nodes of a world start within this time, whatever their number is.
 const STAGGER_MAX: Duration = Duration::from_secs(80);
 
 /// Most partitions of a run. A partition has a thread; more threads than processors only wait.
 const PARTITIONS_MAX: usize = 64;
 
-/// How large and how long a run is.
+/// The size and length of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
-    /// Nodes at the start; `None`: as the scenario has it.
+    /// Nodes at the start; `None`: the default of the scenario.
     pub nodes: Option<usize>,
-    /// Makes it repeatable.
+    /// The seed, which makes the run repeatable.
     pub seed: u64,
-    /// Virtual minutes of its main part; `None`: as the scenario has it.
+    /// Virtual minutes of its main part; `None`: the default of the scenario.
     pub minutes: Option<u64>,
-    /// Shards of the world, each with a thread; `None`: one. They change the time that a run takes and
-    /// nothing else.
+    /// Shards of the world, each with a thread; `None`: one. They change the duration of a run, and no
+    /// result.
     pub partitions: Option<usize>,
     /// Whether all nodes know each other from the start instead of joining one after the other.
     pub prepared: bool,
-    /// The defences against hostile members that are on: all, except in tests that show what one is for.
+    /// The enabled defences against hostile members. All are enabled, except in tests that show the effect of
+    /// one.
     pub defences: Defences,
 }
 
@@ -52,31 +53,31 @@ impl Params {
         Self { nodes, seed, minutes, partitions, prepared: false, defences: Defences::default() }
     }
 
-    /// With this number of nodes.
+    /// Sets the number of nodes.
     #[must_use]
     pub const fn nodes(self, nodes: usize) -> Self {
         Self { nodes: Some(nodes), ..self }
     }
 
-    /// With a main part of this number of minutes.
+    /// Sets the number of minutes of the main part.
     #[must_use]
     pub const fn minutes(self, minutes: u64) -> Self {
         Self { minutes: Some(minutes), ..self }
     }
 
-    /// With this number of partitions.
+    /// Sets the number of partitions.
     #[must_use]
     pub const fn partitions(self, partitions: usize) -> Self {
         Self { partitions: Some(partitions), ..self }
     }
 
-    /// With these defences only.
+    /// Enables these defences only.
     #[must_use]
     pub const fn defences(self, defences: Defences) -> Self {
         Self { defences, ..self }
     }
 
-    /// With nodes that know each other from the start.
+    /// Starts with nodes that know each other.
     #[must_use]
     pub const fn prepared(self) -> Self {
         Self { prepared: true, ..self }
@@ -86,15 +87,15 @@ impl Params {
 /// A scenario.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// What happens in it, in one line.
+    /// A description in one line.
     pub about: &'static str,
-    /// Nodes, if not said otherwise.
+    /// The default number of nodes.
     pub nodes: usize,
-    /// Fewest nodes with which it makes sense.
+    /// The lowest number of nodes with which it works.
     pub nodes_min: usize,
-    /// Minutes of its main part, if not said otherwise.
+    /// The default minutes of its main part.
     pub minutes: u64,
     /// Whether it is a canary: something is broken on purpose, and checks must find it.
     pub must_fail: bool,
@@ -108,36 +109,36 @@ impl Scenario {
         all.contains(&self.name)
     }
 
-    /// Whether it shows how nodes join, or how certificates let them in.
+    /// Whether it is about how nodes join, or how certificates admit them.
     fn is_about_joining(&self) -> bool {
         ["join", "admission", "open-join"].contains(&self.name)
     }
 }
 
-/// Why there is no clean report.
+/// Why there is no report without failures.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ScenarioError {
     /// There is no scenario of this name.
     Unknown(String),
-    /// The scenario makes no sense with so few nodes.
+    /// The scenario does not work with so few nodes.
     TooFewNodes {
         /// The scenario.
         scenario: &'static str,
-        /// Fewest nodes.
+        /// The lowest number.
         least: usize,
     },
-    /// A world of so few nodes, or a machine, has no room for this number of partitions.
+    /// A world with this number of nodes, or this machine, has no room for the requested partitions.
     Partitions {
-        /// What was asked for.
+        /// The requested number.
         asked: usize,
-        /// Most partitions.
+        /// The highest number.
         most: usize,
     },
-    /// The scenario runs in one partition only.
+    /// The scenario runs with one partition only.
     OnePartition(&'static str),
     /// The scenario is about joining: its nodes cannot know each other from the start.
     AboutJoining(&'static str),
-    /// Checks failed. The report says which, and how to repeat the run.
+    /// Checks failed. The report names them, and the command that repeats the run.
     Failed(Box<Report>),
 }
 
@@ -171,7 +172,7 @@ impl fmt::Display for ScenarioError {
 
 impl std::error::Error for ScenarioError {}
 
-/// One run of a scenario while it goes on: its parameters, and what it has found so far.
+/// One run of a scenario in progress: its parameters, and its results so far.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) nodes: usize,
@@ -186,8 +187,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The default world of this run's seed. In large ones signatures of messages and of members'
-    /// records are not checked, for one processor does all of it; in the largest, views are bounded.
+    /// The default world for this run's seed. In large worlds the signatures of messages and of member
+    /// records are not checked, because one processor does all of it; in the largest, views are bounded.
     pub(crate) fn config(&self) -> WorldConfig {
         let config = WorldConfig::new(self.seed).sharded(self.shards);
         let mut config = config.defended(self.defences);
@@ -196,7 +197,7 @@ impl Run {
         config
     }
 
-    /// The same for a network in which no node keeps the full list, if `mode` says so.
+    /// The same, for a network in which no node keeps the full list if `mode` says so.
     pub(crate) fn config_in(&self, mode: Mode) -> WorldConfig {
         let mut config = self.config();
         if mode == Mode::Open {
@@ -218,8 +219,8 @@ impl Run {
         self.checks.push(check);
     }
 
-    /// Makes the network: all nodes join within some seconds and settle. In a prepared one they know each
-    /// other and make their sessions and links only.
+    /// Forms the network: all nodes join within some seconds and settle. In a prepared network they know each
+    /// other and only make their sessions and links.
     pub(crate) fn form(&mut self, world: &mut World) -> Vec<NodeIndex> {
         let begin = world.now();
         let nodes = if self.prepared {
@@ -258,10 +259,10 @@ fn shards(scenario: &Scenario, params: &Params, nodes: usize) -> Result<usize, S
     }
 }
 
-/// Plays a scenario.
+/// Runs a scenario.
 ///
 /// # Errors
-/// [`ScenarioError`]: checks failed, or the scenario cannot be played like this.
+/// [`ScenarioError`]: checks failed, or the scenario cannot run with these parameters.
 pub(crate) fn play(scenario: &Scenario, params: &Params) -> Result<Report, ScenarioError> {
     let nodes = params.nodes.unwrap_or(scenario.nodes);
     if nodes < scenario.nodes_min {
@@ -272,7 +273,7 @@ pub(crate) fn play(scenario: &Scenario, params: &Params) -> Result<Report, Scena
         return Err(ScenarioError::AboutJoining(scenario.name));
     }
     let shards = shards(scenario, params, nodes)?;
-    // Each signature is checked once and not once a node; the results are the same.
+    // Each signature is checked once instead of once per node; the results are the same.
     let _memo = SignatureMemo::on_this_thread();
     let mut run = Run {
         nodes,

@@ -47,7 +47,7 @@ mod watch;
 use crate::report::Report;
 use crate::scenario::{Params, Scenario, ScenarioError, play};
 
-/// Every scenario there is.
+/// Every scenario.
 pub const ALL: &[Scenario] = &[
     join::JOIN,
     mass_failure::MASS_FAILURE,
@@ -124,16 +124,16 @@ pub const ALL: &[Scenario] = &[
     canary::CANARY,
 ];
 
-/// The scenario of this name.
+/// The scenario with this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Scenario> {
     ALL.iter().find(|scenario| scenario.name == name)
 }
 
-/// Plays the scenario of this name.
+/// Runs the scenario with this name.
 ///
 /// # Errors
-/// [`ScenarioError`]: there is none, it needs more nodes, or checks failed.
+/// [`ScenarioError`]: there is no such scenario, it needs more nodes, or checks failed.
 pub fn run(name: &str, params: &Params) -> Result<Report, ScenarioError> {
     let scenario = find(name).ok_or_else(|| ScenarioError::Unknown(name.to_owned()))?;
     play(scenario, params)

@@ -20,12 +20,12 @@ use crate::world::{NodeFiles, Told, Traffic};
 /// The UDP port of every simulated node.
 const PORT: u16 = 12_345;
 
-/// Which node of a world.
+/// Identifies a node of a world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeIndex(u32);
 
 impl NodeIndex {
-    /// The node that was spawned as number `index`, counting from 0.
+    /// The node with the number `index` in the order of spawning, from 0.
     #[must_use]
     pub const fn new(index: u32) -> Self {
         Self(index)
@@ -43,7 +43,7 @@ impl NodeIndex {
         (Ipv4Addr::new(100, 64 + high % 64, middle, low), PORT).into()
     }
 
-    /// The address it gets: 10.x.y.z, the last byte never 0 or 255.
+    /// Its first address: 10.x.y.z, the last byte never 0 or 255.
     pub(crate) fn address(self) -> SocketAddr {
         let [_, high, middle, low] = (self.0 / 250 * 256 + self.0 % 250 + 1).to_be_bytes();
         (Ipv4Addr::new(10, high, middle, low), PORT).into()
@@ -69,21 +69,21 @@ impl fmt::Display for NodeIndex {
     }
 }
 
-/// A process that is stopped and does not know it.
+/// A process that is stopped without knowing it.
 #[derive(Debug)]
 pub(crate) struct Paused {
     pub(crate) since: Instant,
-    /// Whether it will be told: after sleep it is, after a lack of processor time it is not.
+    /// Whether it is told afterwards: after a sleep it is, after a lack of processor time it is not.
     pub(crate) told: bool,
     pub(crate) inputs: VecDeque<Input>,
 }
 
-/// A node's process while it runs.
+/// A running process of a node.
 pub(crate) struct Process {
     pub(crate) machine: Box<Node>,
     /// World time at which its own clock showed zero.
     pub(crate) born: Instant,
-    /// The earliest wake-up that waits in the event queue.
+    /// The earliest wake-up in the event queue.
     pub(crate) wake: Option<Instant>,
     pub(crate) paused: Option<Paused>,
     pub(crate) joined: bool,
@@ -96,9 +96,9 @@ pub(crate) struct Place {
     /// The router that it is behind.
     pub(crate) nat: Option<Box<Nat>>,
     pub(crate) calls: NodeCalls,
-    /// Decides what becomes of its datagrams.
+    /// Randomness of the network for its datagrams.
     pub(crate) datagram_draws: Draws,
-    /// Decides how long its parts of calls take.
+    /// Randomness of the duration of its parts of calls.
     pub(crate) call_draws: Draws,
     /// Signatures that its machines checked, over all lives.
     pub(crate) signature_checks: u64,
@@ -123,33 +123,33 @@ pub struct SimNode {
     pub(crate) identity: Identity,
     pub(crate) peer: Peer,
     pub(crate) process: Option<Process>,
-    /// Counts starts: events for an earlier life are void.
+    /// The number of its starts: events for an earlier life are void.
     pub(crate) life: u32,
     pub(crate) disk: Disk,
-    /// How far its wall clock is off, in milliseconds.
+    /// The error of its wall clock, in milliseconds.
     pub(crate) clock_off_ms: i64,
-    /// Its papers, in `invite` networks.
+    /// Its credentials, in `invite` networks.
     pub(crate) papers: crate::world::Papers,
-    /// What it asked to be remembered.
+    /// The contacts that it asked to save.
     pub(crate) saved: Vec<Contact>,
     pub(crate) entries: Vec<EntryPoint>,
-    /// It said good-bye since its last start.
+    /// Whether it has left since its last start.
     pub(crate) left: bool,
     /// Files it holds and fetches.
     pub(crate) files: NodeFiles,
     /// Names it shares.
     pub(crate) shared_names: Vec<FoundFile>,
-    /// What it told its user.
+    /// Its reports to its user.
     pub(crate) told: Told,
     pub(crate) place: Place,
-    /// The events that reached it.
+    /// The hash chain of the events that reached it.
     pub(crate) chain: Chain,
     /// Counts the events of the queue that it caused.
     pub(crate) caused: u64,
 }
 
 impl SimNode {
-    /// Its id and how to reach it.
+    /// Its id and its address.
     #[must_use]
     pub const fn peer(&self) -> &Peer {
         &self.peer
@@ -161,13 +161,13 @@ impl SimNode {
         &self.identity
     }
 
-    /// How often its process was started.
+    /// The number of starts of its process.
     #[must_use]
     pub const fn starts(&self) -> u32 {
         self.life
     }
 
-    /// Signatures that its machines had to check since it came into the world.
+    /// Signatures that its machines checked since it was spawned.
     #[must_use]
     pub const fn signature_checks(&self) -> u64 {
         self.place.signature_checks
@@ -179,7 +179,7 @@ impl SimNode {
         self.process.as_ref().map(|process| &*process.machine)
     }
 
-    /// Whether its process runs, be it paused.
+    /// Whether its process runs; it may be paused.
     #[must_use]
     pub const fn is_up(&self) -> bool {
         self.process.is_some()
@@ -191,13 +191,13 @@ impl SimNode {
         self.process.as_ref().is_some_and(|process| process.joined)
     }
 
-    /// Whether it said good-bye.
+    /// Whether it has left.
     #[must_use]
     pub const fn has_left(&self) -> bool {
         self.left
     }
 
-    /// What its wall clock shows when an exact one shows `exact`.
+    /// The time of its wall clock when the exact time is `exact`.
     #[must_use]
     pub fn wall_clock(&self, exact: UnixMillis) -> UnixMillis {
         UnixMillis(exact.0.saturating_add_signed(self.clock_off_ms))

@@ -1,7 +1,7 @@
 //! The history of a workload in the types of [`crate::check::history`].
 //!
-//! **Invariant:** it records what clients asked and were told, and which faults the story made. It
-//! looks into no node and onto no disk.
+//! **Invariant:** it records the requests of clients, their answers, and the faults of the scenario. It does
+//! not read nodes or disks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,16 +18,16 @@ use crate::sim_node::NodeIndex;
 use crate::workload::{Draft, WriteEnd};
 use crate::world::Outcome;
 
-/// Operations that are recorded at most; later ones are left out.
+/// Most recorded operations; later ones are left out.
 const OPERATIONS_MAX: usize = 100_000;
 /// For how long after a fault a node counts as disturbed.
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// A history that is being recorded.
+/// A history during its recording.
 #[derive(Debug, Clone, Default)]
 pub struct Tape {
     operations: Vec<Operation>,
-    /// Operations that were told a context, by key, the newest last.
+    /// Operations whose answer had a context, by key, the newest last.
     contexts: BTreeMap<String, Vec<(Context, usize)>>,
     /// Writes of the workload by its own numbers.
     writes: BTreeMap<usize, usize>,
@@ -45,7 +45,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl Tape {
-    /// These nodes are cut off from the others from now on. Gives the number by which the fault is ended.
+    /// Records that these nodes are cut off from the others from now on. Returns the number of the fault.
     pub fn fault(&mut self, name: &str, nodes: &[NodeIndex], now: Instant) -> usize {
         self.faults.push(Fault {
             name: name.to_owned(),
@@ -56,12 +56,12 @@ impl Tape {
         })
     }
 
-    /// The fault with this number is over.
+    /// Ends the fault with this number.
     pub fn mended(&mut self, fault: usize, now: Instant) {
         self.faults.end(fault, since_start(now));
     }
 
-    /// The workload asked a node at `now` for its write number `number`.
+    /// Records that the workload sent its write number `number` to a node at `now`.
     pub(crate) fn asked(
         &mut self,
         number: usize,
@@ -130,7 +130,7 @@ impl Tape {
         operation::Reading { values, covers: Some(covers.into_iter().collect()) }
     }
 
-    /// A write of the workload has ended.
+    /// Records that a write of the workload has ended.
     pub(crate) fn ended(
         &mut self,
         number: usize,
@@ -157,7 +157,7 @@ impl Tape {
         self.reading(reading)
     }
 
-    /// A read has ended.
+    /// Records that a read has ended.
     pub(crate) fn read(&mut self, key: &Key, outcome: &Outcome) {
         let index = self.push(Operation {
             client: 0,
@@ -173,7 +173,7 @@ impl Tape {
         }
     }
 
-    /// A read after the last fault has ended: all nodes must say the same.
+    /// Records that a read after the last fault has ended: all nodes must return the same.
     pub(crate) fn last_read(&mut self, key: &Key, outcome: &Outcome) {
         let reading = match &outcome.reply {
             Some(Reply::Read(done)) => Some(self.reading(&done.reading)),
@@ -183,7 +183,7 @@ impl Tape {
         self.last.entry(format!("{key:?}")).or_default().push(LastRead { node, at, reading });
     }
 
-    /// Judges the history of a network that keeps each record on `replicas` nodes.
+    /// Judges the history of a network that stores each record on `replicas` nodes.
     #[must_use]
     pub fn verdict(&self, replicas: u16) -> Verdict {
         let tolerated = usize::from(replicas - 1) / 2;
@@ -213,7 +213,7 @@ mod tests {
         Identity::from_seed([1; 32]).public_key()
     }
 
-    /// An acknowledged write of `a`, and what a read at second 5 and the last one at second 9 say.
+    /// The violations for an acknowledged write of `a`, a read at second 5 and the last one at second 9.
     fn broken(read: &[&'static str], last: &[&'static str]) -> Vec<&'static str> {
         let dot = Dot::from_raw(7);
         let value = |text: &'static str| Value {

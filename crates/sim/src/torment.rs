@@ -1,4 +1,4 @@
-//! Random faults: a seeded hand that crashes, pauses and misleads nodes, and mends what it broke.
+//! Random faults from a seed: crashes, pauses and wrong clocks, and their repair.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use potluck_base::{Instant, Rng};
 use crate::sim_node::NodeIndex;
 use crate::world::World;
 
-/// Which faults a random tormentor may use, as chances for one node and second.
+/// The random faults, as probabilities for one node and second.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Torment {
     /// Of a crash.
@@ -21,7 +21,7 @@ pub struct Torment {
     pub downtime: Duration,
     /// Pauses last up to this.
     pub pause_time: Duration,
-    /// Never more nodes down at once.
+    /// Most nodes that are down at once.
     pub down_max: usize,
 }
 
@@ -40,7 +40,7 @@ impl Torment {
     }
 }
 
-/// Makes random faults, and mends them.
+/// Causes random faults, and repairs them.
 #[derive(Debug)]
 pub struct Tormentor {
     torment: Torment,
@@ -51,13 +51,13 @@ pub struct Tormentor {
 }
 
 impl Tormentor {
-    /// A tormentor with its own randomness.
+    /// A source of random faults with its own randomness.
     #[must_use]
     pub const fn new(torment: Torment, rng: Rng) -> Self {
         Self { torment, down: VecDeque::new(), rng, crashes: 0 }
     }
 
-    /// Torments the nodes for the part of a second that passes until the next call.
+    /// Causes faults for the part of a second until the next call.
     pub fn strike(&mut self, world: &mut World, nodes: &[NodeIndex], part: Duration) {
         let now = world.now();
         let back: Vec<NodeIndex> =

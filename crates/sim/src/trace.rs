@@ -1,9 +1,9 @@
-//! What happened, as one hash and as a short log for people.
+//! The events of a run, as one hash and as a short log for people.
 //!
 //! Each node has a chain of hashes over the events that reached it, with their bytes; the hash of a run
-//! covers all chains. The order of events at different nodes is in it by their times only: it is not
-//! defined between shards, and the hash does not depend on their number. Two runs with the same hash were
-//! the same run; the same seed must give the same hash.
+//! covers all chains. The order of events at different nodes enters it by their times only, because that
+//! order is not defined between shards; so the hash does not depend on the number of shards. Two runs with
+//! the same hash were the same run; the same seed must give the same hash.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -38,12 +38,12 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// How many events it covers.
+    /// The number of events that it covers.
     pub(crate) const fn events(&self) -> u64 {
         self.events
     }
 
-    /// Takes one event in: when, what, and its bytes.
+    /// Adds one event: time, kind and bytes.
     pub(crate) fn event(&mut self, at: Instant, kind: [u8; 4], bytes: &[u8]) {
         self.events += 1;
         let mut head = [0; 32];
@@ -57,7 +57,7 @@ impl Chain {
     }
 }
 
-/// Something remarkable for people.
+/// A notable event for people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Note {
     pub(crate) at: Instant,
@@ -68,7 +68,7 @@ pub(crate) struct Note {
     pub(crate) broken: bool,
 }
 
-/// The last notes of a world.
+/// The last notable events of a world.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log(VecDeque<(Instant, String)>);
 
@@ -90,7 +90,7 @@ pub struct Trace<'a> {
 }
 
 impl<'a> Trace<'a> {
-    /// The trace of these chains, each with what tells it from the others by its place.
+    /// The trace of these chains. Each chain is identified by its position.
     pub(crate) fn of<'b>(seed: u64, chains: impl Iterator<Item = &'b Chain>, log: &'a Log) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("potluck 2026 simulation trace");
         hasher.update(&seed.to_le_bytes());
@@ -108,13 +108,13 @@ impl<'a> Trace<'a> {
         self.hash
     }
 
-    /// How many events it covers.
+    /// The number of events that it covers.
     #[must_use]
     pub const fn events(&self) -> u64 {
         self.events
     }
 
-    /// The last remarkable events, oldest first, one line each: virtual time and what happened.
+    /// The last notable events, oldest first, one line each: the virtual time and a description.
     pub fn log(&self) -> impl Iterator<Item = String> + use<'a> {
         let Log(lines) = self.log;
         lines.iter().map(|(at, line)| format!("{at:?} {line}"))
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_hash_depends_on_seed_node_order_and_bytes() {
-        // Each event is a letter of the node in its place: upper case for the second node.
+        // Each event is a letter for the node at its position: upper case for the second node.
         let run = |seed, events: &[&str]| {
             let mut chains = [Chain::default(), Chain::default()];
             for bytes in events {

@@ -1,6 +1,6 @@
-//! Writes and reads with a history of what was asked, when, and what was promised.
+//! Writes and reads, with a history of the requests, their times and their promises.
 //!
-//! Every value is unique, so that what is read tells which write it came from.
+//! Every value is unique, so a read value identifies its write.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::sim_node::NodeIndex;
 use crate::tape::Tape;
 use crate::world::{Outcome, World};
 
-/// By how much wall clocks may differ where a scenario sets none of them.
+/// Most difference between wall clocks if a scenario does not change them.
 pub const CLOCKS_APART: Duration = Duration::from_secs(2);
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WriteEnd {
     /// It has not ended.
@@ -28,37 +28,37 @@ pub enum WriteEnd {
     Acknowledged {
         /// Its version.
         version: Dot,
-        /// Who acknowledged when the answer was given.
+        /// The nodes that had acknowledged it when the answer was given.
         holders: Vec<NodeIndex>,
         /// How long it took.
         took: Duration,
     },
-    /// It was answered with an error, or with siblings. It may be there or not.
+    /// It was answered with an error, or with siblings. The value may be stored or not.
     Failed(Option<CommandError>),
-    /// The node died before it answered. It may be there or not.
+    /// The node died before it answered. The value may be stored or not.
     Lost,
 }
 
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Write {
-    /// Through which node.
+    /// The node that was asked.
     pub node: NodeIndex,
-    /// Its key, which signs.
+    /// The node's public key, which signs.
     pub writer: PublicKey,
-    /// Under which key.
+    /// The key of the record.
     pub key: Key,
     /// The value; `None` deletes.
     pub value: Option<Bytes>,
-    /// What it was told to supersede.
+    /// The context that it was given.
     pub context: WriteContext,
-    /// In which space, and how long the value was to live.
+    /// The space, and the life of the value.
     pub terms: Terms,
     /// When it was asked for.
     pub asked: Instant,
     /// When it ended, if it has.
     pub ended: Option<Instant>,
-    /// How.
+    /// The result.
     pub end: WriteEnd,
 }
 
@@ -72,7 +72,7 @@ impl Write {
         }
     }
 
-    /// Who had acknowledged when it was answered.
+    /// The nodes that had acknowledged it when it was answered.
     #[must_use]
     pub fn holders(&self) -> &[NodeIndex] {
         match &self.end {
@@ -81,22 +81,22 @@ impl Write {
         }
     }
 
-    /// Whether its value may have come to its end by `now`: a clock that is off by less than
-    /// [`CLOCKS_APART`] may have ended it. One without a time to live never does within a run.
+    /// Whether its value may have expired by `now`, by a clock that is wrong by less than [`CLOCKS_APART`]. A
+    /// value without a time to live does not expire within a run.
     #[must_use]
     pub fn may_have_expired(&self, now: Instant) -> bool {
         self.terms.ttl.is_some_and(|ttl| self.asked + ttl <= now + CLOCKS_APART)
     }
 
-    /// Whether its value must have come to its end by `now` by every clock.
+    /// Whether its value must have expired by `now` by every clock.
     #[must_use]
     pub fn must_have_expired(&self, now: Instant) -> bool {
         let last = self.ended.unwrap_or(now);
         self.terms.ttl.is_some_and(|ttl| last + ttl + CLOCKS_APART <= now)
     }
 
-    /// Whether `later` may rightly have superseded it: a write that looked at what was there and
-    /// that had not ended when this one began.
+    /// Whether `later` may have superseded this write: it read before it wrote, or its context covers this
+    /// write, and it had not ended when this write began.
     #[must_use]
     pub fn may_be_superseded_by(&self, later: &Self) -> bool {
         let knew = match (&later.context, self.version()) {
@@ -118,7 +118,7 @@ pub struct History {
 }
 
 impl History {
-    /// All of them, in the order in which they were asked for.
+    /// All writes, in the order of the requests.
     #[must_use]
     pub fn writes(&self) -> &[Write] {
         &self.writes
@@ -129,7 +129,7 @@ impl History {
         self.by_key.keys().copied()
     }
 
-    /// The keys with at least one acknowledged write, ascending: those whose writers got an acknowledgement.
+    /// The keys with at least one acknowledged write, ascending.
     #[must_use]
     pub fn promised(&self) -> Vec<Key> {
         let promised = |key: &Key| self.of(key).any(|write| write.version().is_some());
@@ -146,8 +146,8 @@ impl History {
         self.writes.iter().filter(|write| write.version().is_some())
     }
 
-    /// Whether what `write` promised can be seen in `reading`: its value, or that a writer that
-    /// knew it superseded it.
+    /// Whether `reading` keeps the promise of `write`: it contains the value, or its context covers the value
+    /// and another write may have superseded it.
     #[must_use]
     pub fn is_kept(&self, write: &Write, reading: &Reading) -> bool {
         let Some(version) = write.version() else { return true };
@@ -187,12 +187,12 @@ pub fn key(number: usize) -> Key {
     Space::Commons.key(&name(number)).expect("commons makes keys of names")
 }
 
-/// Makes writes and reads, and keeps the history.
+/// Makes writes and reads, and records the history.
 #[derive(Debug)]
 pub struct Workload {
-    /// What was written.
+    /// The writes.
     pub history: History,
-    /// All that clients asked and were told, if it is recorded.
+    /// The requests and answers of all clients, if they are recorded.
     pub tape: Option<Tape>,
     rng: Rng,
     value_bytes: usize,
@@ -212,13 +212,13 @@ impl Workload {
         }
     }
 
-    /// The same, which records all that clients ask and are told from now on.
+    /// The same, which records all requests and answers of clients from now on.
     #[must_use]
     pub fn recorded(self) -> Self {
         Self { tape: Some(Tape::default()), ..self }
     }
 
-    /// A value like no other.
+    /// A unique value.
     pub fn fresh_value(&mut self) -> Bytes {
         let mut value = vec![0x2e; self.value_bytes.max(16)];
         value[..8].copy_from_slice(&(self.history.writes.len() as u64).to_be_bytes());
@@ -238,7 +238,7 @@ impl Workload {
         self.write(world, node, number, Draft { kind: None, value, context })
     }
 
-    /// Asks a node to delete record number `number` as it is.
+    /// Asks a node to delete record number `number` in its current state.
     pub fn delete(&mut self, world: &mut World, node: NodeIndex, number: usize) -> usize {
         let draft = Draft { kind: None, value: None, context: WriteContext::Read };
         self.write(world, node, number, draft)
@@ -255,7 +255,7 @@ impl Workload {
         self.write_on(world, node, number, Terms::default(), draft)
     }
 
-    /// Asks a node to write on these terms. In `content` the value alone makes the key.
+    /// Asks a node to write with these terms. In `content` the value alone determines the key.
     ///
     /// # Panics
     /// If content is to be written without a value.
@@ -306,7 +306,7 @@ impl Workload {
         index
     }
 
-    /// Takes in what has ended since the last time.
+    /// Records the writes that ended since the last call.
     pub fn collect(&mut self, world: &mut World) {
         let (history, tape) = (&mut self.history, &mut self.tape);
         self.pending.retain(|id, index| {
@@ -321,13 +321,13 @@ impl Workload {
         });
     }
 
-    /// Writes under way.
+    /// Writes in flight.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Runs until all writes have ended, at most for `bound`. Says whether they have.
+    /// Runs until all writes have ended, at most for `bound`. Returns whether they have.
     pub fn finish(&mut self, world: &mut World, bound: Duration) -> bool {
         world.run_until(bound, |world| {
             self.collect(world);
@@ -335,7 +335,7 @@ impl Workload {
         })
     }
 
-    /// Writes the records `numbers` once each through random live nodes, `in_flight` at once.
+    /// Writes each of the records `numbers` once through random live nodes, `in_flight` at once.
     pub fn fill(&mut self, world: &mut World, numbers: std::ops::Range<usize>, in_flight: usize) {
         let live = world.live();
         for number in numbers {
@@ -381,8 +381,8 @@ impl Workload {
         outcomes
     }
 
-    /// Reads every key written through each of these nodes and judges the whole history, of a
-    /// network that keeps each record on `replicas` nodes.
+    /// Reads every written key through each of these nodes, and judges the whole history of a network that
+    /// stores each record on `replicas` nodes.
     pub fn judge(&mut self, world: &mut World, nodes: &[NodeIndex], replicas: u16) -> Check {
         let keys: Vec<Key> = self.history.keys().collect();
         let bound = Duration::from_secs(60) + Duration::from_millis(100) * keys.len() as u32;
@@ -400,7 +400,7 @@ impl Workload {
         verdict.check("the history of all clients keeps the rules of records")
     }
 
-    /// How long each acknowledged write took.
+    /// The duration of each acknowledged write.
     #[must_use]
     pub fn put_times(&self) -> Vec<Duration> {
         let took = |write: &Write| match &write.end {
@@ -411,35 +411,35 @@ impl Workload {
     }
 }
 
-/// What is to be written.
+/// The contents of a write.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// How readers fold it.
+    /// The rule by which readers fold it.
     pub kind: Option<Kind>,
     /// The value; `None` deletes.
     pub value: Option<Bytes>,
-    /// What it supersedes.
+    /// The context: what it supersedes.
     pub context: WriteContext,
 }
 
-/// In which space a workload writes.
+/// The space of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PutPlace {
-    /// Where all may write.
+    /// All members may write.
     #[default]
     Commons,
-    /// Where only the node that is asked may write.
+    /// Only the asked node may write.
     Own,
-    /// Where the value makes the key.
+    /// The value determines the key.
     Content,
 }
 
-/// Where something is to be written, and for how long.
+/// The space and the life of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Terms {
-    /// In which space.
+    /// The space.
     pub place: PutPlace,
-    /// How long the value is to live; `None`: as long as any.
+    /// The life of the value; `None`: the longest.
     pub ttl: Option<Duration>,
 }
 

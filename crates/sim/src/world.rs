@@ -1,10 +1,10 @@
 //! The virtual world: many real node machines, divided into shards with an event queue each.
 //!
-//! The machines are those of the real program and exchange the bytes of the real wire. Everything
-//! around them is made up here, from one seed: time, network, disks, calls, wall clocks, crashes.
+//! The machines are those of the real program and exchange the bytes of the real protocol. Everything around
+//! them is simulated from one seed: time, network, disks, calls, wall clocks, crashes.
 //!
-//! **Invariants:** the same seed and the same requests give the same run, event by event, with any number
-//! of shards; virtual time never goes back; an event for a process that has died is dropped.
+//! **Invariants:** the same seed and the same requests give the same run, event by event, with any number of
+//! shards; virtual time never goes back; an event for a process that has died is dropped.
 
 mod admission;
 mod calls;
@@ -51,17 +51,17 @@ use shared::Shared;
 use strangers::Outside;
 use workers::Workers;
 
-/// How often [`World::run_until`] looks at its condition, in virtual time.
+/// Interval in virtual time at which [`World::run_until`] checks its condition.
 const LOOK: Duration = Duration::from_millis(10);
-/// Broken promises kept for the report.
+/// Violations kept for the report.
 const VIOLATIONS_MAX: usize = 20;
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// Who was asked.
+    /// The node that was asked.
     pub node: NodeIndex,
-    /// When.
+    /// The time of the request.
     pub asked: Instant,
     /// When it ended.
     pub ended: Instant,
@@ -77,7 +77,7 @@ impl Outcome {
     }
 }
 
-/// What happened in a world, in numbers.
+/// Counters of a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WorldStats {
     /// Datagrams.
@@ -106,10 +106,10 @@ pub struct World {
     count: usize,
     hostile_rng: Rng,
     outside: Outside,
-    /// Times that a node changed its address: no address is used twice.
+    /// The number of changes of addresses: no address is used twice.
     moves: u32,
     rng: Rng,
-    /// What scenarios noted.
+    /// The hash chain of the notes of scenarios.
     chain: Chain,
     log: Log,
     next_command: u64,
@@ -130,7 +130,7 @@ impl World {
         };
         let shards = config.shards.max(1);
         Self {
-            // Not forked from the world's own generator, whose numbers recorded seeds stand for.
+            // Not forked from the world's own generator, so that the runs of recorded seeds do not change.
             hostile_rng: Rng::from_number(config.seed ^ 0x686f_7374_696c_6521),
             outside: Outside::new(config.seed),
             shared: Arc::new(Shared {
@@ -174,13 +174,13 @@ impl World {
         self.now
     }
 
-    /// What an exact wall clock shows.
+    /// The time of an exact wall clock.
     #[must_use]
     pub fn wall_clock(&self) -> UnixMillis {
         Shared::wall_clock(self.now)
     }
 
-    /// A generator for the code that drives this world, apart from the world's own.
+    /// A generator for the code that drives this world, separate from the world's own.
     #[must_use]
     pub fn fork_rng(&mut self, label: &str) -> Rng {
         self.rng.fork(label)
@@ -203,12 +203,12 @@ impl World {
         &self.shards[self.shared.home(index)].nodes[index]
     }
 
-    /// One node's disk, to look at what is really there.
+    /// The disk of a node, to read what is really stored.
     pub fn disk(&mut self, index: NodeIndex) -> &mut crate::disk::Disk {
         &mut self.shard_of(index).nodes[index].disk
     }
 
-    /// Who the nodes are, with their ids.
+    /// The nodes with their ids.
     #[must_use]
     pub fn peers(&self, of: &[NodeIndex]) -> Vec<Peer> {
         of.iter().map(|index| self.node(*index).peer).collect()
@@ -229,20 +229,20 @@ impl World {
         Trace::of(self.config().seed, chains, &self.log)
     }
 
-    /// Writes a line into the trace's log.
+    /// Adds a line to the log of the trace.
     pub fn note(&mut self, line: impl Into<String>) {
         let line = line.into();
         self.chain.event(self.now, *b"note", line.as_bytes());
         self.log.push(self.now, line);
     }
 
-    /// Promises that a machine broke: a timer that does not move, a command answered twice.
+    /// Violated contracts of machines: a timer that does not advance, a command that was answered twice.
     #[must_use]
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
 
-    /// Numbers.
+    /// The counters.
     #[must_use]
     pub fn stats(&self) -> WorldStats {
         let mut sum = WorldStats { events: self.trace().events(), ..WorldStats::default() };
@@ -257,7 +257,7 @@ impl World {
         sum
     }
 
-    /// Gives a node a command. Its [`Outcome`] comes later; at once if the node is down.
+    /// Gives a command to a node. Its [`Outcome`] follows later; at once if the node is down.
     pub fn command(&mut self, node: NodeIndex, command: Command) -> CommandId {
         let id = CommandId(self.next_command);
         self.next_command += 1;
@@ -273,18 +273,18 @@ impl World {
         id
     }
 
-    /// Takes the outcome of a command, if it has ended.
+    /// Takes the outcome of a command. `None` if it has not ended.
     pub fn outcome(&mut self, id: CommandId) -> Option<Outcome> {
         self.shards.iter_mut().find_map(|shard| shard.commands.outcomes.remove(&id))
     }
 
-    /// How many commands wait for their answer.
+    /// The number of commands without an answer.
     #[must_use]
     pub fn commands_pending(&self) -> usize {
         self.shards.iter().map(|shard| shard.commands.pending.len()).sum()
     }
 
-    /// Gives a node a command and runs until it is answered, at most for `bound`.
+    /// Gives a command to a node and runs until it is answered, at most for `bound`.
     pub fn ask(&mut self, node: NodeIndex, command: Command, bound: Duration) -> Option<Reply> {
         let id = self.command(node, command);
         let ended = |world: &Self| {
@@ -294,7 +294,7 @@ impl World {
         self.outcome(id).and_then(|outcome| outcome.reply)
     }
 
-    /// Lets time pass until `end`.
+    /// Runs until `end`.
     pub fn run_to(&mut self, end: Instant) {
         if self.shards.len() == 1 {
             let local = &mut Local { shared: &self.shared, shard: &mut self.shards[0] };
@@ -308,12 +308,13 @@ impl World {
         self.settle();
     }
 
-    /// Lets time pass.
+    /// Runs for a time.
     pub fn run_for(&mut self, time: Duration) {
         self.run_to(self.now + time);
     }
 
-    /// Lets time pass until `done`, looked at every 10 ms, at most for `bound`. Says whether it is.
+    /// Runs until `done` returns true, which is checked every 10 ms, at most for `bound`. Returns whether it
+    /// did.
     pub fn run_until(&mut self, bound: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         let end = self.now + bound;
         loop {
@@ -327,13 +328,13 @@ impl World {
         }
     }
 
-    /// Events that wait.
+    /// Events in the queues.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.shards.iter().map(|shard| shard.queue.len()).sum()
     }
 
-    /// Does something at a node, between two events.
+    /// Runs code at a node, between two events.
     fn at<T>(&mut self, node: NodeIndex, act: impl FnOnce(&mut Local<'_>) -> T) -> T {
         self.in_shard(self.shared.home(node), act)
     }
@@ -354,7 +355,7 @@ impl World {
         Arc::get_mut(&mut self.shared).expect("no other thread runs between two runs")
     }
 
-    /// Delivers what shards posted, and takes what they noted into the log.
+    /// Delivers events between shards, and adds their notes to the log.
     fn settle(&mut self) {
         let mut notes = Vec::new();
         for number in 0..self.shards.len() {

@@ -1,4 +1,4 @@
-//! Bounds: no table of any node outgrows its limit.
+//! Bounds: no table of any node exceeds its limit.
 
 use std::time::Duration;
 

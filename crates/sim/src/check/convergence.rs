@@ -1,4 +1,5 @@
-//! Convergence: when all can talk again, all replicas of a key agree, and so do all readers.
+//! Convergence: when all nodes can reach each other again, all replicas of a key agree, and so do all
+//! readers.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub fn replicas_agree(world: &mut World, keys: &[Key], r: usize) -> Check {
     Check::none_of("all replicas of a key agree", keys.len(), &torn)
 }
 
-/// Whether reads of each key from `readers` random nodes see the same.
+/// Whether reads of each key from `readers` random nodes return the same.
 #[must_use]
 pub fn readers_agree(world: &mut World, rng: &mut Rng, keys: &[Key], readers: usize) -> Check {
     let live = world.live();

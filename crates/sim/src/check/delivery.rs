@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::check::Check;
 use crate::world::World;
 
-/// Whether no node handed a message to its subscribers twice. A node that restarted is left out: what it
-/// handed out before, it forgot.
+/// Whether no node delivered a message to its subscribers twice. A node that restarted is left out, because
+/// it has forgotten its earlier deliveries.
 #[must_use]
 pub fn check(world: &World) -> Check {
     let (mut delivered, mut twice) = (0, Vec::new());

@@ -1,7 +1,7 @@
-//! Durability: an acknowledged write is never lost while one of those who acknowledged it lives.
+//! Durability: an acknowledged write is not lost while one of the nodes that acknowledged it lives.
 //!
-//! A holder that crashed and came back with its disk counts as living: it had promised to have the
-//! write on that disk.
+//! A holder that crashed and restarted with its disk counts as living, because it had acknowledged that the
+//! write is on that disk.
 
 use std::collections::BTreeMap;
 
@@ -13,26 +13,26 @@ use crate::check::replication::{Census, dossier};
 use crate::workload::{History, Write};
 use crate::world::World;
 
-/// Losses told at length.
+/// Losses that are reported in full.
 const SHOWN_MAX: usize = 3;
 
-/// What became of the acknowledged writes.
+/// The state of the acknowledged writes.
 #[derive(Debug, Clone, Default)]
 pub struct Durability {
     /// Acknowledged writes.
     pub acknowledged: usize,
-    /// Of these, at least one of those who acknowledged lives.
+    /// Of these, those with at least one living node that acknowledged them.
     pub protected: usize,
-    /// Lost although protected.
+    /// Lost although such a node lives.
     pub lost: Vec<String>,
     /// Lost, and no node that acknowledged it lives, so no acknowledgement was broken.
     pub lost_unprotected: usize,
-    /// Acknowledged writes that are not judged, since their time to live may be over.
+    /// Acknowledged writes that are not judged, because they may have expired.
     pub expired: usize,
 }
 
 impl Durability {
-    /// Looks at the disks of the living for every acknowledged write.
+    /// Checks the disks of all live nodes for every acknowledged write.
     pub fn of_disks(world: &mut World, history: &History) -> Self {
         let census = Census::take(world);
         let mut readings: BTreeMap<Key, Reading> = BTreeMap::new();
@@ -58,7 +58,7 @@ impl Durability {
         all
     }
 
-    /// Judges by what readers saw: one reading a key, `None` where the read failed.
+    /// Judges by reads: one reading for each key, `None` where the read failed.
     #[must_use]
     pub fn of_readings(
         world: &mut World,
@@ -101,7 +101,7 @@ impl Durability {
         }
     }
 
-    /// The rule.
+    /// The check.
     #[must_use]
     pub fn check(&self, name: &'static str) -> Check {
         Check::none_of(name, self.protected, &self.lost)

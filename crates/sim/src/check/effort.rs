@@ -1,26 +1,26 @@
-//! What honest operations cost all nodes together, in signature checks.
+//! The cost of honest operations in signature checks, over all nodes.
 
 use crate::check::Check;
 use crate::world::World;
 
-/// Signature checks of all nodes up to a moment.
+/// The signature checks of all nodes up to a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effort(u64);
 
 impl Effort {
-    /// Up to now.
+    /// The checks up to now.
     #[must_use]
     pub fn begin(world: &World) -> Self {
         Self(world.all().map(|node| world.node(node).signature_checks()).sum())
     }
 
-    /// How many checks there were since.
+    /// The number of checks since then.
     #[must_use]
     pub fn since(self, world: &World) -> u64 {
         Self::begin(world).0 - self.0
     }
 
-    /// Whether these operations took at most `most` signature checks each. All checks since then count.
+    /// Whether these operations took at most `most` signature checks each. All checks since then are counted.
     #[must_use]
     pub fn check(self, world: &World, operations: usize, most: f64) -> Check {
         let checks = self.since(world);

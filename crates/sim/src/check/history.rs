@@ -1,12 +1,11 @@
-//! Histories: what clients asked and were told, with times, judged by what the program promises.
+//! Histories: the requests of clients and their answers, with times, judged by the promises of the program.
 //!
-//! Three kinds are judged: [`records`] (reads and writes), [`messages`] (topics) and [`members`]
-//! (lists of members). The simulator and a run of real processes record the same types, so that
-//! both are held to the same rules.
+//! Three kinds are judged: [`records`] (reads and writes), [`messages`] (topics) and [`members`] (member
+//! lists). The simulator and runs of real processes record the same types, so the same rules apply to both.
 //!
-//! **Invariants:** a judgement is a function of the history alone. It uses no type of the program
-//! that it judges: nodes and writers are numbers, versions are what the program printed. A client
-//! that was not told how a write ended counts it as possible, never as done.
+//! **Invariants:** a judgement depends on the history alone. It uses no type of the judged program: nodes and
+//! writers are numbers, and versions are those that the program printed. A write counts as possible, never as
+//! done, if its client did not learn its result.
 
 pub mod faults;
 pub mod members;
@@ -19,31 +18,30 @@ use std::time::Duration;
 
 use crate::check::Check;
 
-/// A breach of one rule.
+/// A violation of one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The rule, in words.
     pub rule: &'static str,
-    /// When it showed, since the run began.
+    /// The time of the violation since the run began.
     pub at: Duration,
-    /// What was seen.
+    /// The details.
     pub detail: String,
 }
 
-/// What a judgement found.
+/// The result of a judgement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Things that were checked: operations, messages or samples.
     pub checked: usize,
-    /// Broken promises.
+    /// Violations of promises.
     pub violations: Vec<Violation>,
-    /// The same happenings where nothing was promised, because of faults that went on. They are
-    /// counted, so that a run shows them.
+    /// The same events where nothing was promised because of a fault. They are counted and reported.
     pub excused: Vec<Violation>,
 }
 
 impl Verdict {
-    /// Notes a breach: a violation, or an excused one.
+    /// Records a violation, excused or not.
     fn note(&mut self, excused: bool, rule: &'static str, at: Duration, detail: String) {
         let list = if excused { &mut self.excused } else { &mut self.violations };
         list.push(Violation { rule, at, detail });
@@ -56,13 +54,13 @@ impl Verdict {
         self.excused.extend(other.excused);
     }
 
-    /// Whether no promise was broken.
+    /// Whether no promise was violated.
     #[must_use]
     pub const fn holds(&self) -> bool {
         self.violations.is_empty()
     }
 
-    /// The verdict as a check of a scenario.
+    /// The result as a check of a scenario.
     #[must_use]
     pub fn check(&self, name: &'static str) -> Check {
         let breaches: Vec<String> = self
@@ -73,7 +71,7 @@ impl Verdict {
         Check::none_of(name, self.checked, &breaches)
     }
 
-    /// The rules that were broken, each once, in the order in which they showed.
+    /// The violated rules, each once, in the order of their first violation.
     #[must_use]
     pub fn rules_broken(&self) -> Vec<&'static str> {
         let mut rules = Vec::new();

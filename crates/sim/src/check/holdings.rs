@@ -1,4 +1,4 @@
-//! What one key and one member take of a node's disk.
+//! The disk space of one key and of one member at a node.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use potluck_record::{Place, Space};
 use crate::check::Check;
 use crate::world::World;
 
-/// What keys and members take at most.
+/// Most disk space of keys and members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Envelopes of one key.
@@ -21,8 +21,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// What the store lets in of one key, and twice as much again: replicas that were apart merge what all let
-    /// in.
+    /// Three times what the store accepts for one key: replicas that were separated merge everything that
+    /// all of them accepted.
     fn default() -> Self {
         Self {
             key_writers: 3 * usize::from(WRITERS_KEPT_MAX),
@@ -32,11 +32,11 @@ impl Default for Limits {
     }
 }
 
-/// Keys of one node looked at; of more, an even sample.
+/// Keys of one node that are checked. If there are more, an evenly spread sample.
 const KEYS_MAX: usize = 500;
 
-/// Whether at each live node each key and each member keeps its limits. Provider records are left out: they
-/// have a limit of their own.
+/// Whether each key and each member is within its limits at each live node. Provider records have a limit of
+/// their own and are not checked.
 pub fn check(world: &mut World, limits: Limits) -> Check {
     let (mut looked_at, mut wrong) = (0, Vec::new());
     for node in world.live() {

@@ -1,5 +1,5 @@
-//! Every state can be merged: whatever the nodes hold of a record, any member can supersede all of it with one
-//! write.
+//! Every state can be merged: whatever the nodes hold of a record, any member can supersede all of it with
+//! one write.
 
 use std::collections::BTreeMap;
 
@@ -10,21 +10,21 @@ use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Place, Space, St
 use crate::check::Check;
 use crate::world::World;
 
-/// Keys looked at; in larger worlds an even sample of them.
+/// Keys that are checked. In larger worlds, an evenly spread sample.
 const KEYS_MAX: usize = 500;
-/// Pairs of a key and a node looked at.
+/// Pairs of a key and a node that are checked.
 const LOADS_MAX: usize = 20_000;
 
 const RULE: &str = "every record can be merged by any member";
 
-/// Of each record of the commons that a live node holds, merges what all hold and supersedes it, as a client
-/// does that reads and writes with the context it read.
+/// For each record of the commons at a live node, merges the states of all nodes and supersedes the result,
+/// like a client that reads and then writes with the context it read.
 pub fn check(world: &mut World) -> Check {
     let (looked_at, wrong) = look(world);
     Check::none_of(RULE, looked_at, &wrong)
 }
 
-/// The same at the end of any run, also one without records.
+/// The same for the end of any run, including one without records.
 pub fn check_any(world: &mut World) -> Check {
     let (looked_at, wrong) = look(world);
     Check::none_of_any(RULE, looked_at, &wrong)
@@ -62,13 +62,14 @@ fn look(world: &mut World) -> (usize, Vec<String>) {
     (states.len(), wrong)
 }
 
-/// Shares of counters, sets and maps are folded by readers; in the other spaces not every member writes.
+/// Whether one write merges the record: readers fold the shares of counters, sets and maps, and in the other
+/// spaces not every member may write.
 fn is_merged_by_a_write(envelope: &Envelope) -> bool {
     let head = envelope.head();
     head.space() == Space::Commons && matches!(head.kind(), Kind::Siblings | Kind::Lww)
 }
 
-/// Supersedes a state by one write of `member`; why that is impossible, if it is.
+/// Supersedes a state by one write of `member`. Returns why that is impossible, if it is.
 fn merge(
     state: &State<Envelope>,
     member: &Identity,
@@ -120,7 +121,7 @@ mod tests {
             }
             let member = Identity::from_seed([1; 32]);
             assert_eq!(merge(&state, &member, me.network, me.wall), Ok(()));
-            // One dated so far ahead that the dot of a merge cannot be above it is found.
+            // Finds an envelope that is dated so far ahead that the dot of a merge cannot be higher.
             let writer = forger.throw_away();
             let far =
                 Shape { bytes: 16, ahead_ms: (u64::MAX >> 17) - me.wall.0, ..Shape::default() };

@@ -1,4 +1,4 @@
-//! Records at nodes that are not near to them: room that only their writer has a use for.
+//! Records at nodes that are not close to their keys: disk space that only their writer wants.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::check::{Check, closest};
 use crate::sim_node::NodeIndex;
 use crate::world::World;
 
-/// Whether none of `nodes` holds one of `keys` of which it is not among the `near` closest live nodes. In
-/// networks from which nodes went a moment ago some do rightly: a surplus copy is kept for a day.
+/// Whether none of `nodes` holds one of `keys` for which it is not among the `near` closest live nodes. After
+/// nodes have left a network, surplus copies are correct: they are kept for a day.
 pub fn check(world: &mut World, keys: &[Key], nodes: &[NodeIndex], near: usize) -> Check {
     let live = world.live();
     let peers = world.peers(&live);

@@ -1,4 +1,4 @@
-//! Replication: who really holds what, by the disks of the living.
+//! Replication: which nodes hold which records, according to the disks of the live nodes.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::check::{Check, closest};
 use crate::sim_node::NodeIndex;
 use crate::world::World;
 
-/// Who holds which key, with which state.
+/// The holders of each key, with their states.
 #[derive(Debug, Clone, Default)]
 pub struct Census {
     holders: BTreeMap<Key, Vec<(NodeIndex, StateDigest)>>,
-    /// The living with their ids.
+    /// The live nodes with their ids.
     peers: Vec<Peer>,
     index: BTreeMap<potluck_base::NodeId, NodeIndex>,
 }
@@ -21,28 +21,28 @@ pub struct Census {
 /// How well a set of records is replicated.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Replication {
-    /// Records looked at.
+    /// Records that were checked.
     pub records: usize,
-    /// At least the wanted number of replicas.
+    /// Records with at least the wanted number of replicas.
     pub full: usize,
-    /// No replica at all.
+    /// Records without a replica.
     pub gone: usize,
     /// Fewest replicas of a record.
     pub fewest: usize,
-    /// Most.
+    /// Most replicas of a record.
     pub most: usize,
-    /// All replicas of all records.
+    /// The number of replicas of all records.
     pub replicas: usize,
     /// Pairs of a record and one of its true closest nodes.
     pub places: usize,
-    /// Of these, filled.
+    /// Of these, the pairs in which the node holds the record.
     pub filled: usize,
-    /// Records whose closest nodes do not all hold the same.
+    /// Records whose closest nodes hold different states.
     pub torn: usize,
 }
 
 impl Census {
-    /// Looks at the disks of all live nodes.
+    /// Reads the disks of all live nodes.
     pub fn take(world: &mut World) -> Self {
         let mut census = Self::default();
         for node in world.live() {
@@ -56,7 +56,7 @@ impl Census {
         census
     }
 
-    /// The living that hold a key.
+    /// The live nodes that hold a key.
     #[must_use]
     pub fn holders(&self, key: &Key) -> Vec<NodeIndex> {
         self.entries(key).iter().map(|(node, _)| *node).collect()
@@ -75,7 +75,7 @@ impl Census {
             .collect()
     }
 
-    /// How well `keys` are replicated, `r` being wanted.
+    /// The replication of `keys` if `r` replicas are wanted.
     #[must_use]
     pub fn replication(&self, keys: &[Key], r: usize) -> Replication {
         let wanted = r.min(self.peers.len());
@@ -114,8 +114,8 @@ impl Census {
     }
 }
 
-/// What each node holds of a key, closest first, for the search for a cause: per node
-/// its writers with the times of their dots, and how many values each has.
+/// The state of a key at each node, closest first, to search for a cause: for each node its writers with the
+/// times of their dots, and the number of values of each.
 #[must_use]
 pub fn dossier(world: &mut World, key: &Key, count: usize) -> String {
     let live = world.live();

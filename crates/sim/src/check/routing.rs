@@ -1,4 +1,4 @@
-//! Routing: a lookup from anywhere ends at the nodes that are truly closest.
+//! Routing: a lookup from any node ends at the nodes that are really closest.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::batch::{Batch, pick};
 use crate::check::{Check, closest};
 use crate::world::World;
 
-/// What sampled lookups found.
+/// The results of sampled lookups.
 #[derive(Debug, Clone, Default)]
 pub struct Routing {
     /// Lookups that were answered.
     pub answered: usize,
     /// Lookups asked for.
     pub asked: usize,
-    /// Of these, found exactly the closest live nodes.
+    /// Of these, those that found exactly the closest live nodes.
     pub exact: usize,
     /// True closest nodes that were found, over all lookups.
     pub found: usize,
-    /// True closest nodes that there were.
+    /// True closest nodes that exist, over all lookups.
     pub there: usize,
     /// Hops of each, ascending.
     pub hops: Vec<u8>,
@@ -28,12 +28,12 @@ pub struct Routing {
     pub took: Vec<Duration>,
     /// Requests that all lookups sent.
     pub queries: usize,
-    /// What the first few inexact ones missed.
+    /// The missing nodes of the first few inexact lookups.
     pub misses: Vec<String>,
 }
 
 impl Routing {
-    /// Looks `count` random keys up from random live nodes and compares with the truth.
+    /// Looks up `count` random keys from random live nodes, and compares the results with the truth.
     pub fn sample(world: &mut World, rng: &mut Rng, count: usize) -> Self {
         let live = world.live();
         let peers = world.peers(&live);

@@ -1,5 +1,5 @@
-//! A message that was accepted arrives: whatever happens to nodes and network, seconds after it is over
-//! all that live have it, in its publisher's order, once; what they lack they were told to have missed.
+//! An accepted message is delivered: seconds after the faults of nodes and network have ended, all live nodes
+//! have it once, in its publisher's order, or were told that they missed it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,12 +31,12 @@ pub(super) const ACCEPTED: Scenario = Scenario {
     play,
 };
 
-/// Who publishes, each once in [`EVERY`].
+/// The number of publishers, each with one message in [`EVERY`].
 const PUBLISHERS: usize = 3;
 const EVERY: Duration = Duration::from_millis(250);
-/// Longest time that a message may take without a fault, or after the last fault.
+/// Longest time for a delivery without a fault, or after the last fault.
 const TIME: Duration = Duration::from_secs(5);
-/// The same rules as for real processes, of the times of this scenario. Clocks are right here.
+/// The same rules as for real processes, with the time limits of this scenario. The clocks are right here.
 const MESSAGE_RULES: MessageRules = MessageRules {
     hand_over: TIME,
     patience: TIME,
@@ -47,13 +47,13 @@ const MESSAGE_RULES: MessageRules = MessageRules {
 /// No node is killed here.
 const MEMBER_RULES: MemberRules =
     MemberRules { alive_within: TIME, dead_within: Duration::from_secs(3_600) };
-/// Between two troubles.
+/// Time between two faults.
 const REST: Duration = Duration::from_secs(8);
 
-/// What goes wrong, in this order, again and again.
+/// The faults, in this order, again and again.
 #[derive(Debug, Clone, Copy)]
 enum Trouble {
-    /// The process of a publisher, or of another, stands still.
+    /// The process of a publisher, or of another node, stands still.
     Standstill { publisher: bool, seconds: u64 },
     /// One node is cut off.
     CutOff { publisher: bool, seconds: u64 },
@@ -71,18 +71,18 @@ const TROUBLES: [Trouble; 7] = [
     Trouble::Halves { seconds: 6 },
 ];
 
-/// A message, if it was accepted.
+/// A message.
 struct Said {
     command: CommandId,
     node: NodeIndex,
     payload: Bytes,
     asked: Instant,
-    /// When it was accepted.
+    /// When it was accepted, if it was.
     at: Instant,
     id: Option<MessageId>,
 }
 
-/// All that was said, and when trouble was over.
+/// All messages, and the times at which faults ended.
 #[derive(Default)]
 struct Record {
     said: Vec<Said>,
@@ -115,7 +115,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// The publishers talk for a while.
+/// The publishers publish for some time.
 fn talk(
     world: &mut World,
     topic: &TopicName,
@@ -137,7 +137,7 @@ fn talk(
     }
 }
 
-/// Makes trouble, while the publishers talk, and ends it.
+/// Causes a fault while the publishers publish, and ends it.
 fn make(
     run: &mut Run,
     world: &mut World,
@@ -164,12 +164,12 @@ fn make(
             (Duration::from_secs(seconds), (Effect::Cut, vec![node]), Some(partition))
         }
         Trouble::Halves { seconds } => {
-            // A publisher and more on the one side, two publishers and others on the other.
+            // One half has one publisher, the other half has two.
             let mut mixed = nodes.to_vec();
             mixed.rotate_left(2);
             let (first, second) = mixed.split_at(nodes.len() / 2);
             let id = world.partition(first, second, Blocks::BothWays);
-            // Neither half has most of the nodes: all are disturbed.
+            // Neither half has a majority of the nodes, so all are disturbed.
             (Duration::from_secs(seconds), (Effect::Cut, nodes.to_vec()), Some(id))
         }
     };
@@ -181,7 +181,7 @@ fn make(
     record.chronicle.fault(disturbed.0, &disturbed.1, began..world.now());
 }
 
-/// Notes what became of the messages, and holds all of it to the rules of histories.
+/// Records the deliveries, and judges them by the rules of histories.
 fn history(
     run: &mut Run,
     world: &mut World,
@@ -206,7 +206,7 @@ fn history(
 fn judge(run: &mut Run, world: &World, nodes: &[NodeIndex], record: &Record) {
     let accepted: BTreeMap<MessageId, Instant> =
         record.said.iter().filter_map(|said| Some((said.id?, said.at))).collect();
-    // While something is wrong, and right after it, time counts from its end.
+    // During a fault and shortly after it, the time limit counts from its end.
     let due = |at: Instant| {
         let over =
             record.troubles.iter().filter(|(began, over)| *began <= at + TIME && at <= *over);

@@ -1,6 +1,6 @@
-//! An `invite` network: members are put out one by one and by their ticket, some of them let in under
-//! an issuer's clock that ran ahead. A node that is put out is out everywhere at once, also after restarts;
-//! the others go on.
+//! An `invite` network: members are revoked one by one and by their ticket; some of them were admitted while
+//! the issuer's clock was ahead. A revoked node is excluded everywhere at once, also after restarts. The
+//! other nodes keep working.
 
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ pub(super) const ADMISSION: Scenario = Scenario {
     play,
 };
 
-/// Revocations that a node keeps, so that there is one too many.
+/// Revocations that a node keeps: few, so that the scenario can exceed the limit.
 const REVOCATIONS: usize = 3;
-/// All members know of a revocation within this.
+/// Time within which all members know of a revocation.
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 
 fn play(run: &mut Run) -> World {
@@ -40,7 +40,7 @@ fn play(run: &mut Run) -> World {
     let issuer = founders[0];
     let tickets: Vec<PublicKey> =
         (0..3).map(|_| Identity::from_seed(run.rng.bytes()).public_key()).collect();
-    // Within what clocks may differ, a certificate from ahead lets its member in.
+    // Within the allowed difference of clocks, a certificate from a clock that is ahead admits its member.
     let ahead = Duration::from_secs(run.rng.below(280));
     world.clock_forward(issuer, ahead);
     let let_in: Vec<NodeIndex> = (0..3 + run.rng.below(3) as usize)
@@ -54,7 +54,7 @@ fn play(run: &mut Run) -> World {
     world.run_for(Duration::from_secs(5));
     world.clock_back(issuer, ahead);
 
-    // One member by its key, and all that the second ticket let in.
+    // One member by its key, and all members that the second ticket admitted.
     let one = let_in[0];
     let by_ticket: Vec<NodeIndex> =
         let_in.iter().copied().enumerate().filter(|(i, _)| i % 2 == 1).map(|(_, n)| n).collect();
@@ -90,7 +90,8 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Nodes keep three revocations: the third is taken, and of the fourth the issuer says that it is not.
+/// Nodes keep three revocations: the third is accepted, and for the fourth the issuer answers that it has no
+/// room.
 fn one_too_many(run: &mut Run, world: &mut World, issuer: NodeIndex) {
     let subjects = (0..2).map(|_| Identity::from_seed(run.rng.bytes()).public_key());
     let commands: Vec<CommandId> =
@@ -113,7 +114,7 @@ struct Members {
 }
 
 impl Members {
-    /// Whether no node of `stay` lists one of `out` as there, or has it in its table.
+    /// Whether no node of `stay` lists a node of `out` as alive, or has it in its routing table.
     fn all_know(&self, world: &World) -> bool {
         self.stay.iter().all(|node| {
             let Some(machine) = world.node(*node).machine() else { return false };
@@ -132,7 +133,7 @@ impl Members {
     }
 }
 
-/// What the revoked nodes write is not read by the others, and the others read and write as before.
+/// Records that revoked nodes write are not read by the others, and the others read and write as before.
 fn out_means_out(run: &mut Run, world: &mut World, workload: &mut Workload, members: &Members) {
     let Members { stay, out } = members;
     let first = workload.history.writes().len();

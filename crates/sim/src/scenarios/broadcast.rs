@@ -1,4 +1,4 @@
-//! Every node hears what a few publish: the cost, and the number of links on the way.
+//! Every node receives the messages of a few publishers: the cost, and the number of links on the way.
 
 use std::time::Duration;
 
@@ -33,11 +33,11 @@ pub(super) const BROADCAST_OPEN: Scenario = Scenario {
     play: |run| play(run, Mode::Open, 1.1),
 };
 
-/// Who publishes.
+/// The number of publishers.
 const PUBLISHERS: usize = 5;
 /// Messages of each publisher that form the trees: more than the eight after which it has its own.
 const WARM_UP: usize = 10;
-/// Until the overlays of those who subscribed at once are as restless as any other.
+/// Time until the overlays of nodes that subscribed at the same time change as slowly as any other.
 const SETTLED: Duration = Duration::from_secs(130);
 /// Messages measured, in a minute.
 const MESSAGES: usize = 60;
@@ -47,7 +47,7 @@ const HOPS_MAX: u32 = 12;
 
 fn play(run: &mut Run, mode: Mode, surplus_max: f64) -> World {
     let mut config = run.config_in(mode);
-    // Where there are too many nodes for full lists, trees are still those of a fleet.
+    // In networks with too many nodes for full lists, the trees are still those of a fleet.
     config.node.topics.parents = Some(if mode == Mode::Fleet { 1 } else { 2 });
     let mut world = World::new(config);
     let mut nodes = run.form(&mut world);
@@ -120,7 +120,7 @@ fn publish(
     }
 }
 
-/// What all nodes counted of copies, and of changes to the tree.
+/// The counters of copies and of changes of trees, over all nodes.
 fn copies(world: &World, nodes: &[NodeIndex]) -> TopicsStats {
     let machines = nodes.iter().filter_map(|node| world.node(*node).machine());
     machines.fold(TopicsStats::default(), |sum, machine| {

@@ -1,5 +1,5 @@
-//! The power of the whole building goes. With honest disks every acknowledged write is there when
-//! it comes back; with disks that lie about syncing it is not, and the checker must say so.
+//! A power failure of all nodes. With honest disks every acknowledged write is there after it. With disks
+//! that report false syncs some are lost, and the check must find that.
 
 use std::time::Duration;
 

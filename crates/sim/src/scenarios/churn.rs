@@ -1,4 +1,4 @@
-//! Nodes come and go all the time while others write and read.
+//! Nodes join and leave all the time while others write and read.
 
 use std::time::Duration;
 
@@ -24,8 +24,7 @@ pub(super) const CHURN: Scenario = Scenario {
     play,
 };
 
-/// How long a node stays on average: harsher by far than the hours that were measured of people's
-/// machines.
+/// Average time that a node stays. It is much shorter than the hours that were measured for private machines.
 const STAY: Duration = Duration::from_secs(600);
 
 fn play(run: &mut Run) -> World {
@@ -58,9 +57,9 @@ fn play(run: &mut Run) -> World {
         let before: Vec<bool> = keys.iter().map(|key| is_written(&workload, key)).collect();
         let outcomes = workload.read(&mut world, &keys, 5);
         for (outcome, written) in outcomes.iter().zip(before) {
-            // A reader that dies or leaves learns nothing, and that is no failure.
+            // A reader that dies or leaves gets no answer, and that is no failure.
             let answer = outcome.as_ref().and_then(|outcome| outcome.reply.as_ref());
-            // One that has not entered yet says so instead of guessing.
+            // A reader that has not joined yet returns an error instead of a guess.
             let was_up = answer != Some(&Reply::Failed(CommandError::Leaving))
                 && answer != Some(&Reply::Failed(CommandError::NotJoined));
             if answer.is_some() && was_up && written {

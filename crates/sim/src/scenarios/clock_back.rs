@@ -1,6 +1,6 @@
-//! Wall clocks go back, also over a restart. By minutes: a node's later write is still the later
-//! one. By hours: what is refused is refused with that reason, nothing is lost, and all is well
-//! when the clock is right again.
+//! Wall clocks go back, also across a restart. By minutes: a node's later write still supersedes its earlier
+//! one. By hours: writes are refused with that reason, nothing is lost, and all works when the clock is right
+//! again.
 
 use std::time::Duration;
 
@@ -24,17 +24,17 @@ pub(super) const CLOCK_BACK: Scenario = Scenario {
     play,
 };
 
-/// Writes of each drifter to each of its records while its clock goes back in small steps.
+/// Writes of each node with a wrong clock to each of its records while its clock goes back in small steps.
 const ROUNDS: u32 = 6;
-/// All small steps together stay below what replicas tolerate.
+/// All small steps together stay below the tolerance of replicas.
 const STEP_SECONDS: u64 = 40;
-/// Records of each drifter.
+/// Records of each node with a wrong clock.
 const RECORDS: usize = 3;
 
 fn play(run: &mut Run) -> World {
     let mut world = World::new(run.config().replication(5));
     let nodes = run.form(&mut world);
-    // The others' clocks stay right: it is they who judge what lies ahead of any clock.
+    // The clocks of the other nodes stay right, because they judge whether a dot is ahead.
     let (others, drifters) = nodes.split_at(nodes.len() - run.nodes / 6);
     let mut workload = Workload::new(run.rng.fork("workload"), 32);
     for round in 0..ROUNDS {
@@ -79,7 +79,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Whether a write failed for the one reason that its user can do something about.
+/// Whether a write failed because of the clock, which its user can correct.
 pub(super) fn says_that_the_clock_is_off(end: &WriteEnd) -> bool {
     matches!(
         end,
@@ -89,7 +89,7 @@ pub(super) fn says_that_the_clock_is_off(end: &WriteEnd) -> bool {
     )
 }
 
-/// Every drifter writes each of its records once.
+/// Every node with a wrong clock writes each of its records once.
 fn write_all(world: &mut World, workload: &mut Workload, drifters: &[NodeIndex]) {
     for (index, node) in drifters.iter().enumerate() {
         for record in 0..RECORDS {
@@ -110,7 +110,7 @@ fn all_acknowledged(run: &mut Run, workload: &Workload, from: usize, rule: &'sta
     run.check(Check::none_of(rule, asked.len(), &failed));
 }
 
-/// Readers with a right clock see the last write.
+/// Readers with a right clock read the last write.
 fn last_write_wins(
     run: &mut Run,
     world: &mut World,
@@ -122,8 +122,7 @@ fn last_write_wins(
     let outcomes = workload.read_through(world, &keys, readers, 20);
     let mut wrong = Vec::new();
     for (key, outcome) in keys.iter().zip(&outcomes) {
-        // What was not acknowledged may have won all the same, but nothing before the last
-        // acknowledged write may.
+        // A write that was not acknowledged may have won too, but no write before the last acknowledged one.
         let mut allowed: Vec<Option<&Bytes>> = Vec::new();
         for write in workload.history.of(key) {
             if write.version().is_some() {

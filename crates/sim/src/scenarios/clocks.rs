@@ -1,6 +1,6 @@
-//! Wall clocks that run ahead, behind, drift and jump both ways, by minutes and by hours. A node with
-//! a wrong clock learns so from its peers' answers; it reads what others wrote; it writes, or says
-//! that its clock is off; no node is locked out of a record when the clocks are right again.
+//! Wall clocks that are ahead, behind, drift and jump both ways, by minutes and by hours. A node with a wrong
+//! clock learns that from its peers' answers. It reads what others wrote, and it writes or reports that its
+//! clock is wrong. When the clocks are right again, no node is excluded from a record.
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ pub(super) const CLOCKS: Scenario = Scenario {
 
 /// Records of each node with a wrong clock.
 const RECORDS: usize = 3;
-/// An offset is known to this, and to half of a round trip.
+/// The accuracy of a measured offset, besides half of a round trip.
 const KNOWN_TO_MS: u64 = 2_000;
 
 fn play(run: &mut Run) -> World {
     let replicas = 2 + run.rng.below(4) as u16;
     let mut world = World::new(run.config().replication(replicas));
     let nodes = run.form(&mut world);
-    // A minority: a node is talked out of its clock by a majority of its peers only.
+    // A minority, because a majority of wrong peers would make a node distrust its right clock.
     let wrong_count = 1 + run.rng.below(nodes.len() as u64 / 4) as usize;
     let (right, wrong) = nodes.split_at(nodes.len() - wrong_count);
     let mut workload = Workload::new(run.rng.fork("workload"), 32);
@@ -43,7 +43,7 @@ fn play(run: &mut Run) -> World {
         for (node, (by, ahead)) in wrong.iter().zip(&shifts) {
             set(&mut world, *node, *by, *ahead);
         }
-        // At once, when no peer has told it yet, and later.
+        // At once, before a peer has reported the offset, and later.
         let began = workload.history.writes().len();
         write_all(&mut world, &mut workload, wrong, WriteContext::Blind);
         world.run_for(run.length() / 4);
@@ -88,8 +88,8 @@ fn write_all(
     workload.finish(world, STABILISATION);
 }
 
-/// A write under a wrong clock is acknowledged, or fails for that reason. One that ran into
-/// unmerged siblings is no business of the clock.
+/// A write under a wrong clock is acknowledged, or fails for that reason. A write that found unmerged
+/// siblings does not concern the clock.
 fn honest(run: &mut Run, workload: &Workload, began: usize) {
     let asked = &workload.history.writes()[began..];
     let dishonest: Vec<String> = asked

@@ -1,6 +1,6 @@
-//! A data folder is copied, and both machines run: one identity twice. Nothing that was acknowledged
-//! is superseded by a write that had not read it; both machines find out, say so and write nothing
-//! any more; the others are not disturbed.
+//! A data folder is copied, and both machines run with one identity. No acknowledged write is superseded by a
+//! write that had not read it. Both machines detect the conflict, report it and write nothing more. The other
+//! nodes are not disturbed.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ pub(super) const CLONE: Scenario = Scenario {
     play,
 };
 
-/// Records that all write to.
+/// Records that all nodes write.
 const RECORDS: usize = 12;
-/// Within this both machines have found out.
+/// Time within which both machines have detected it.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 
 fn play(run: &mut Run) -> World {
-    // Each seed draws its limits, so that each of them is hit by some.
+    // Each seed draws its limits, so that some seeds reach each of them.
     let replicas = 2 + run.rng.below(4) as u16;
     let others_write = 2 + run.rng.below(3) as usize;
     let apart = Duration::from_millis(run.rng.below(400));
@@ -81,7 +81,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// After both have noticed, each of their writes is refused with the reason.
+/// After both machines detected it, each of their writes is refused with the reason.
 fn both_write_nothing(
     run: &mut Run,
     world: &mut World,

@@ -1,6 +1,6 @@
-//! Processes stand still until all take them for dead, go on, and do so again a little later;
-//! others are killed and started again as often. A node that is back is shown as alive at once, by all, and
-//! no other node is ever taken for dead.
+//! Processes stand still until all others declare them dead, continue, and do so again a little later; other
+//! processes are killed and started again as often. All nodes show a returned node as alive at once, and no
+//! other node is ever declared dead.
 
 use std::time::Duration;
 
@@ -27,21 +27,21 @@ pub(super) const COMEBACK: Scenario = Scenario {
     play,
 };
 
-/// One node of this number stands still, and one is killed.
+/// One node in this number stands still, and one is killed.
 const ONE_IN: usize = 8;
-/// How often.
+/// The number of rounds.
 const ROUNDS: usize = 2;
-/// For how long: longer than a suspicion that all share.
+/// The time that a node is absent: longer than a suspicion that all share.
 const GONE: Duration = Duration::from_secs(45);
-/// From one that goes to the next.
+/// Time between two nodes that become absent.
 const APART: Duration = Duration::from_secs(3);
-/// Longest time until all show a node that is back as alive.
+/// Longest time until all show a returned node as alive.
 const BACK: Duration = Duration::from_secs(2);
-/// A node that starts again has to find the others first.
+/// The same time for a node that starts again, which has to find the others first.
 const STARTED: Duration = Duration::from_secs(4);
-/// How often all lists are looked at.
+/// Interval at which all lists are recorded.
 const LOOK: Duration = Duration::from_secs(1);
-/// The rules of lists, with the bounds of this scenario.
+/// The rules for lists, with the time limits of this scenario.
 const RULES: MemberRules = MemberRules { alive_within: STARTED, dead_within: GONE };
 
 fn play(run: &mut Run) -> World {
@@ -84,34 +84,34 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// What happens in a round, and to which nodes.
+/// The plan of a round.
 struct Round<'a> {
     /// All nodes of the run.
     nodes: &'a [NodeIndex],
-    /// The nodes that are gone for a while, one after the other.
+    /// The nodes that are absent for some time, one after the other.
     absent: &'a [NodeIndex],
-    /// All nodes but those.
+    /// All other nodes.
     others: &'a [NodeIndex],
-    /// Whether the absent nodes are killed and started again; else they stand still.
+    /// Whether the absent nodes are killed and started again; otherwise they stand still.
     kill: bool,
     /// Longest time until all other nodes show a node that is back as alive.
     bound: Duration,
 }
 
-/// What the rounds have shown.
+/// The results of the rounds.
 #[derive(Default)]
 struct Found {
-    /// How many of the others took a node for dead when it came back, over all.
+    /// The number of nodes that had declared a node dead when it came back, over all rounds.
     dead: usize,
-    /// How long it took until the last of them showed it as alive.
+    /// The time until the last of them showed it as alive.
     took: Vec<Duration>,
-    /// Those for which that was too long.
+    /// The returns that took too long.
     late: Vec<String>,
-    /// All lists, once a second.
+    /// All lists, sampled once a second.
     chronicle: Chronicle,
 }
 
-/// Lets time pass and looks at all lists.
+/// Runs for a time, and records all lists.
 fn watch(world: &mut World, nodes: &[NodeIndex], time: Duration, chronicle: &mut Chronicle) {
     let end = world.now() + time;
     while world.now() < end {
@@ -120,7 +120,7 @@ fn watch(world: &mut World, nodes: &[NodeIndex], time: Duration, chronicle: &mut
     }
 }
 
-/// Plays one round.
+/// Runs one round.
 fn round(world: &mut World, plan: &Round<'_>, found: &mut Found) {
     let Round { nodes, absent, others, kill, bound } = *plan;
     let mut back: Vec<(Instant, NodeIndex)> = Vec::new();
@@ -152,7 +152,7 @@ fn round(world: &mut World, plan: &Round<'_>, found: &mut Found) {
     }
 }
 
-/// How many of them show a node so.
+/// The number of observers that show a node in this state.
 fn who_show(world: &World, observers: &[NodeIndex], of: NodeIndex, as_what: MemberState) -> usize {
     observers.iter().filter(|node| state_of(world, **node, of) == Some(as_what)).count()
 }

@@ -1,5 +1,5 @@
-//! Several clients write the same key at the same moment, through one node and through several.
-//! Nothing that was acknowledged is lost.
+//! Several clients write the same key at the same moment, through one node and through several. No
+//! acknowledged write is lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,9 +31,9 @@ pub(super) const CONCURRENT_WRITERS: Scenario = Scenario {
 const REPLICAS: u16 = 5;
 /// Writes to one key at once: two through one node, two through others.
 const WRITERS: usize = 4;
-/// Signature checks of all nodes for one write or read, with all that goes on meanwhile: each of the five
-/// replicas checks the envelope of a write, and readers check those that they see for the first time. Raising
-/// it hides that an operation became dearer.
+/// Signature checks of all nodes for one write or read, including all background work: each of the five
+/// replicas checks the envelope of a write, and readers check envelopes that they see for the first time.
+/// Raising it hides that an operation became more expensive.
 const CHECKS_MAX: f64 = 8.0;
 /// Nodes through which every record is read at the end.
 const READERS: usize = 3;
@@ -47,7 +47,7 @@ fn play(run: &mut Run) -> World {
     for number in 0..records {
         let shared = pick(&mut run.rng, &nodes);
         let others = [pick(&mut run.rng, &nodes), pick(&mut run.rng, &nodes)];
-        // A third blind, a third that reads first, a third where the last one wins.
+        // One third of the writes is blind, one third reads first, and one third is last writer wins.
         let (kind, context) = match number % 3 {
             0 => (None, WriteContext::Blind),
             1 => (None, WriteContext::Read),
@@ -60,12 +60,12 @@ fn play(run: &mut Run) -> World {
         }
         world.run_for(Duration::from_millis(200));
         workload.collect(&mut world);
-        // What was written a moment ago, through others, while writes go on.
+        // Records that were just written, through other nodes, while writes continue.
         let recent: Vec<Key> = (number.saturating_sub(3)..=number).map(key).collect();
         workload.read(&mut world, &recent, recent.len());
     }
     workload.finish(&mut world, STABILISATION);
-    // Four writes of each record, and each is read four times.
+    // Each record is written four times and read four times.
     run.check(effort.check(&world, 8 * records, CHECKS_MAX));
     let failed: Vec<String> = workload
         .history

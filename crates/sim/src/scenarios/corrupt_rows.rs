@@ -1,5 +1,5 @@
-//! Bits flip on disks and nothing says so. No reader gets a wrong byte, nothing that an honest copy
-//! is left of is lost, the service goes on, and a replica that meets its bad row gets a good one.
+//! Bits flip on disks without an error. No reader gets a wrong byte, no record with an intact copy is lost,
+//! the service continues, and a replica that reads its damaged row gets an intact one.
 
 use potluck_base::Key;
 use potluck_node::Command;
@@ -24,7 +24,7 @@ pub(super) const CORRUPT_ROWS: Scenario = Scenario {
 };
 
 const REPLICAS: u16 = 5;
-/// Intervals of anti-entropy in which a replica has compared with all who have what it lost.
+/// Intervals of anti-entropy in which a replica has compared with all holders of what it lost.
 const ROUNDS: u32 = 10;
 
 fn play(run: &mut Run) -> World {
@@ -38,8 +38,8 @@ fn play(run: &mut Run) -> World {
     let mut damaged = 0;
     let mut places = Vec::new();
     for key in &keys {
-        // Others that hold it need not, and no node brings it back to them. The closest two offer
-        // what they hold; where both lost it, it stays with the others until neighbours change.
+        // Other holders need not have it, and no node restores it there. The closest two offer what they
+        // hold; if both lost a record, it stays at the others until neighbours change.
         let mut set = census.replica_set(key, REPLICAS.into());
         set.retain(|node| census.holders(key).contains(node));
         let (closest, others) = set.split_at(set.len().min(2));
@@ -51,7 +51,7 @@ fn play(run: &mut Run) -> World {
     }
     run.figure("rows that went bad", Value::count(damaged));
     all_are_right(run, &mut world, &mut workload, &keys, "records are read at once");
-    // A read asks as many replicas as it needs; this asks all, so that each meets its bad row.
+    // A read asks as many replicas as it needs. This asks all, so that each reads its damaged row.
     let live = world.live();
     let batch = Batch { in_flight: 20, bound: STABILISATION };
     let rng = &mut run.rng;
@@ -76,7 +76,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Each record is read with the value that was acknowledged, through any node.
+/// Each record is read through a random node with its acknowledged value.
 fn all_are_right(
     run: &mut Run,
     world: &mut World,

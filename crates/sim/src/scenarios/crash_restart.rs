@@ -1,4 +1,4 @@
-//! Nodes are killed at random moments in the middle of writing and come back with their disks.
+//! Nodes are killed at random moments during writes, and restart with their disks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) const CRASH_RESTART: Scenario = Scenario {
 };
 
 const REPLICAS: u16 = 5;
-/// How often the tormentor strikes. Odd, so that it meets commits at all their stages.
+/// Interval of the random faults. An odd value, so that crashes hit commits in all their stages.
 const STRIKE: Duration = Duration::from_micros(37_013);
 
 fn play(run: &mut Run) -> World {

@@ -1,4 +1,5 @@
-//! Nodes crash one after the other. How soon who watched them knows, and what watching costs.
+//! Nodes crash one after the other. Measures how soon the nodes that watch them detect it, and what watching
+//! costs.
 
 use std::time::Duration;
 
@@ -33,12 +34,12 @@ pub(super) const DETECT_OPEN: Scenario = Scenario {
     play: |run| play(run, Mode::Open),
 };
 
-/// Nodes that crash, one after the other, for each minute that is asked for.
+/// Nodes that crash, one after the other, for each minute of the run.
 const VICTIMS: usize = 5;
-/// One watcher of this number may have ceased to watch before it knew: of 270 two did with 1,500 nodes,
-/// and of 252 two with 10,000.
+/// One watcher in this number may have stopped watching before it detected the crash: two of 270 did with
+/// 1,500 nodes, and two of 252 with 10,000.
 const ONE_MAY_CEASE: usize = 50;
-/// How long the others have to find out.
+/// Time within which the others must detect it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 fn play(run: &mut Run, mode: Mode) -> World {
@@ -48,7 +49,7 @@ fn play(run: &mut Run, mode: Mode) -> World {
     run.rng.shuffle(&mut nodes);
     let (mut all, mut first, mut spread) = (Vec::new(), Vec::new(), Vec::new());
     let (mut unaware, mut ceased, mut watched) = (Vec::new(), 0, 0);
-    // A watcher must be left to find out.
+    // At least one watcher must remain.
     let crashes = (VICTIMS * run.minutes as usize).min(nodes.len().saturating_sub(3)).max(1);
     let victims: Vec<NodeIndex> = nodes.iter().take(crashes).copied().collect();
     for victim in &victims {
@@ -61,7 +62,7 @@ fn play(run: &mut Run, mode: Mode) -> World {
         watched += watchers.len();
         let crashed = world.now();
         world.crash(*victim);
-        // Who has found other neighbours or closer siblings before its turn came watches those.
+        // A node that found other neighbours or a closer close group before its turn watches those instead.
         let waits = |world: &World, node: NodeIndex| {
             heard_of(world, node, *victim, crashed).is_none()
                 && (watches(world, node, *victim) || suspects(world, node, *victim))
@@ -108,7 +109,7 @@ fn suspects(world: &World, node: NodeIndex, victim: NodeIndex) -> bool {
     state == Some(MemberState::Suspect)
 }
 
-/// When `node` took `victim` for dead, from `since` on.
+/// When `node` declared `victim` dead, from `since` on.
 fn heard_of(world: &World, node: NodeIndex, victim: NodeIndex, since: Instant) -> Option<Instant> {
     let id = world.node(victim).peer.id;
     world

@@ -1,5 +1,5 @@
-//! One node shares a file, many fetch it at once, and some of them are bad company: one slow, one
-//! that lies, one that dies, one that takes streams and says nothing.
+//! One node shares a file and many fetch it at once. Some nodes are bad sources: a slow one, one with false
+//! granules, one that dies, and one that accepts streams and sends nothing.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ fn report(
         fetchers.len(),
         &missing,
     ));
-    // One sender at the start, all uplinks together later (Kumar and Ross 2006).
+    // One sender at the start, and all uplinks together later (Kumar and Ross 2006).
     let count = fetchers.len() as f64;
     let bound = (SIZE as f64 / UP).max(count * SIZE as f64 / ((count + 1.0) * UP));
     let last = times.iter().max().copied().unwrap_or_default().as_secs_f64();

@@ -1,5 +1,5 @@
-//! A hostile machine sends random bytes, replays and forgeries as fast as it can. Tables stay
-//! bounded, nothing is amplified, and the service goes on. Sealed.
+//! A hostile machine sends random bytes, replays and forgeries as fast as it can. Tables stay bounded,
+//! nothing is amplified, and the service continues. Datagrams are sealed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn play(run: &mut Run) -> World {
             hostile.strike(&mut world);
             sent += 1;
         }
-        // Through the victims: it is their service that must go on.
+        // Through the victims, because their service must continue.
         let node = pick(&mut run.rng, &hostile.victims);
         workload.put(&mut world, node, sent as usize, WriteContext::Read);
         world.run_for(TICK);
@@ -152,7 +152,7 @@ impl Hostile {
         }
     }
 
-    /// A genuine datagram with some bytes changed, most of them in its header, or cut short.
+    /// A genuine datagram with some bytes changed, mostly in its header, or cut short.
     fn forge(&mut self, genuine: &Bytes) -> Bytes {
         let mut bytes = genuine.to_vec();
         for _ in 0..=self.rng.below(8) {

@@ -56,13 +56,13 @@ fn play(run: &mut Run, mode: Mode) -> World {
     run.figure("bytes a second in calls by a node", Value::Number(calls));
     let most = if run.minutes >= LONG_MINUTES { BYTES_MAX } else { BYTES_SETTLING_MAX };
     let detail = format!("{out:.0} sent and {came:.0} got a second, {most} at most");
-    // A network of dead nodes is cheap as well.
+    // A network of dead nodes would be cheap too.
     let cheap = out > 0.0 && came > 0.0 && out <= most && came <= most;
     run.check(Check::new("an idle node costs little", cheap, detail));
     world
 }
 
-/// What nodes sent and got, a second.
+/// The bytes that nodes sent and received, per second.
 struct Rates {
     out: f64,
     out_most: f64,

@@ -1,6 +1,6 @@
-//! Members that turned: what one admitted identity, or a few, may do to the others, and that they get on
-//! with it. Each file is an attack that once worked; the defence that it is about is named beside it in
-//! `tests/defences.rs`, where it is also switched off.
+//! Malicious members: what one admitted identity, or a few, can do to the others, and that the others keep
+//! working. Each file is an attack that once succeeded. `tests/defences.rs` names the defence against it and
+//! runs it with the defence disabled.
 
 mod bad_company;
 mod contacts;
@@ -46,7 +46,7 @@ pub(super) use replayed::REPLAYED_TOPIC;
 pub(super) use sybils::SYBIL_NEAR;
 pub(super) use writers::INSIDER_WRITERS;
 
-/// What went wrong in a series of operations.
+/// The failures in a series of operations.
 #[derive(Debug, Default)]
 struct Wrong {
     operations: usize,
@@ -67,8 +67,8 @@ impl Wrong {
     }
 }
 
-/// Writes to these records one after the other, each read back through another node. A write is right if it
-/// is acknowledged, a read if it shows the last write and nothing else.
+/// Writes these records one after the other, and reads each through another node. A write is right if it is
+/// acknowledged, a read if it returns the last write and nothing else.
 fn write_and_read(
     run: &mut Run,
     world: &mut World,
@@ -102,7 +102,7 @@ fn write_and_read(
     wrong
 }
 
-/// The names of records as a workload has them.
+/// The names of records in a workload.
 fn record_name(number: usize) -> String {
     crate::workload::name(number).as_str().to_owned()
 }
@@ -114,5 +114,5 @@ fn by_distance(world: &World, key: &Key) -> Vec<NodeIndex> {
     live
 }
 
-/// Time for what was asked in calls to be done.
+/// Time for requests in calls to complete.
 const SETTLE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Nodes form a network; lookups from everywhere find the true closest.
+//! Nodes form a network; lookups from every node find the nodes that are really closest.
 
 use crate::check::bounds;
 use crate::check::routing::Routing;

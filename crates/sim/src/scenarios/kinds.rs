@@ -1,6 +1,6 @@
-//! Many nodes change the same counters, sets and maps at once, also on both sides of a split and while
-//! nodes crash. When it has healed, each sum and each element is what the acknowledged operations make.
-//! With odd seeds a record has places for few writers, so that replicas carry operations out for others.
+//! Many nodes change the same counters, sets and maps at once, also on both sides of a split and during
+//! crashes. After the split each sum and each element is what the acknowledged operations give. With odd
+//! seeds a record has places for few writers, so that replicas carry out operations for others.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,19 +36,19 @@ const COUNTERS: std::ops::Range<usize> = 0..2;
 const SET: usize = 2;
 const MAP: usize = 3;
 const RECORDS: std::ops::Range<usize> = 0..4;
-/// Operations under way at once.
+/// Operations in flight at once.
 const IN_FLIGHT: usize = 16;
 
-/// What the operations of a run promised.
+/// The expected results of a run.
 #[derive(Debug, Default)]
 struct Promised {
-    /// Of each counter, increments that were acknowledged.
+    /// Acknowledged increments of each counter.
     counted: [usize; 2],
-    /// Increments that failed without certainty: they may count.
+    /// Increments with an unknown result: they may count.
     unclear: [usize; 2],
-    /// Elements whose addition was acknowledged, and not removed since.
+    /// Elements whose addition was acknowledged and that were not removed since.
     present: BTreeSet<String>,
-    /// Elements whose removal was acknowledged, and which were not added since.
+    /// Elements whose removal was acknowledged and that were not added since.
     absent: BTreeSet<String>,
     asked: usize,
     acknowledged: usize,
@@ -114,7 +114,7 @@ fn all(world: &mut World, commands: &[(NodeIndex, Command)]) -> Vec<Option<Outco
     batch.run(world, commands.len(), |_, index| commands[index].clone())
 }
 
-/// Each node counts once on each counter, adds an element of its own, and sets a field that all set.
+/// Each node counts once on each counter, adds an element of its own, and sets a field that all nodes set.
 fn change(world: &mut World, nodes: &[NodeIndex], phase: &str, promised: &mut Promised) {
     let element = |node: &NodeIndex| format!("{phase} {node}");
     let mut commands = Vec::new();
@@ -141,8 +141,8 @@ fn change(world: &mut World, nodes: &[NodeIndex], phase: &str, promised: &mut Pr
     }
 }
 
-/// The left side removes elements of the time before the split; the right side adds every other one of
-/// them again, at the same time.
+/// The left side removes elements that were added before the split; the right side adds every other one of
+/// them again at the same time.
 fn remove_and_add(
     world: &mut World,
     left: &[NodeIndex],
@@ -155,7 +155,7 @@ fn remove_and_add(
         .map(|index| (left[index % left.len()], Command::Get { key: key(SET), quorum: None }))
         .collect();
     let read = all(world, &gets);
-    // A removal is of what its node reads: the left side may have no replica of the time before.
+    // A removal covers what its node reads: the left side may have no replica from before the split.
     let seen: BTreeSet<String> = before
         .iter()
         .zip(&read)
@@ -190,7 +190,7 @@ fn remove_and_add(
         if adds && done {
             added.insert(element);
         } else if adds {
-            // It may be there or not.
+            // The element may be there or not.
             promised.absent.remove(&element);
         } else {
             promised.present.remove(&element);
@@ -210,7 +210,7 @@ fn has_element(outcome: Option<&Outcome>, element: &str) -> bool {
     matches!(folded, Some(Folded::Set(elements)) if elements.contains(element))
 }
 
-/// Compares what one node reads with what was promised.
+/// Compares the values that one node reads with the expected ones.
 fn compare(run: &mut Run, world: &mut World, node: NodeIndex, promised: &Promised) {
     let gets: Vec<_> =
         RECORDS.map(|record| (node, Command::Get { key: key(record), quorum: None })).collect();

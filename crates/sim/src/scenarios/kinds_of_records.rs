@@ -1,5 +1,5 @@
-//! Everything that a record can be, while nodes crash: deleted, with a time to live, of one owner,
-//! named by its content. What was deleted or is over stays gone, and all else is there.
+//! All sorts of records during crashes: deleted, with a time to live, with one owner, named by their content.
+//! Deleted and expired records stay gone, and all others are there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,12 +30,12 @@ pub(super) const KINDS_OF_RECORDS: Scenario = Scenario {
 };
 
 const REPLICAS: u16 = 5;
-/// How often the tormentor strikes.
+/// Interval of the random faults.
 const STRIKE: Duration = Duration::from_micros(37_013);
 /// Records of each kind, for each node.
 const RECORDS: usize = 2;
 
-/// What becomes of a record in this run.
+/// The fate of a record in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Stays,
@@ -56,7 +56,7 @@ fn play(run: &mut Run) -> World {
     let nodes = run.form(&mut world);
     let mut workload = Workload::new(run.rng.fork("workload"), 64);
     let records = FATES.len() * RECORDS * run.nodes;
-    // Over when the crashes are, and not before.
+    // It expires after the crashes, and not before.
     let ttl = run.length() + 2 * STABILISATION;
     for number in 0..records {
         first_write(&mut world, &mut workload, &nodes, number, ttl);
@@ -76,19 +76,19 @@ fn play(run: &mut Run) -> World {
     run.check(durability.check("acknowledged writes of any kind are kept"));
     judge_own_and_content(run, &mut world, &mut workload);
     deleted_stay_deleted(run, &mut world, &mut workload);
-    // The latest is over by now, and each node has swept its disk since.
+    // The last one has expired by now, and each node has swept its disk since.
     world.run_for(ttl);
     expired_are_gone(run, &mut world, &mut workload);
     deleted_stay_deleted(run, &mut world, &mut workload);
     world
 }
 
-/// The owner of an own record: the only one that may write it.
+/// The owner of an own record, which alone may write it.
 fn owner(nodes: &[NodeIndex], number: usize) -> NodeIndex {
     nodes[number % nodes.len()]
 }
 
-/// Writes record `number` for the first time; one that is to expire lives for `life`.
+/// Writes record `number` for the first time. A record that is to expire lives for `life`.
 fn first_write(
     world: &mut World,
     workload: &mut Workload,
@@ -112,7 +112,7 @@ fn unacknowledged(writes: &[Write]) -> Vec<String> {
     failed.map(|write| format!("{:?} by {}: {:?}", write.key, write.node, write.end)).collect()
 }
 
-/// Nothing is over or deleted yet: each record is read with the value it was given.
+/// Before anything expired or was deleted, each record is read with its first value.
 fn all_are_read(run: &mut Run, world: &mut World, workload: &mut Workload) {
     let written: Vec<_> =
         workload.history.acknowledged().map(|write| (write.key, write.value.clone())).collect();
@@ -128,7 +128,7 @@ fn all_are_read(run: &mut Run, world: &mut World, workload: &mut Workload) {
     run.check(Check::none_of("a record of any kind is read", keys.len(), &wrong));
 }
 
-/// Deletes, overwrites and adds while nodes crash and come back.
+/// Deletes, overwrites and adds records while nodes crash and restart.
 fn change_under_crashes(
     run: &mut Run,
     world: &mut World,
@@ -153,7 +153,7 @@ fn change_under_crashes(
                 let node = pick(&mut run.rng, &world.live());
                 workload.delete(world, node, number);
             }
-            // It was given its time once; a later write would give it more.
+            // Its life was set once; a later write would extend it.
             Fate::Expires => {}
             Fate::Own => {
                 let terms = Terms { place: PutPlace::Own, ttl: None };
@@ -176,7 +176,7 @@ fn change_under_crashes(
     run.figure("writes and deletes asked for", Value::count(workload.history.writes().len()));
 }
 
-/// An own record has the owner's values alone, and content the bytes that make its key.
+/// An own record has only values of its owner, and content has the bytes that determine its key.
 fn judge_own_and_content(run: &mut Run, world: &mut World, workload: &mut Workload) {
     let mut written: BTreeMap<Key, Option<PublicKey>> = BTreeMap::new();
     for write in workload.history.acknowledged() {
@@ -212,7 +212,7 @@ fn judge_own_and_content(run: &mut Run, world: &mut World, workload: &mut Worklo
     run.check(Check::none_of("content is what its key says", contents.0, &contents.1));
 }
 
-/// What was deleted for sure, and not written again, is read as absent.
+/// A record that was certainly deleted, and not written again, is read as absent.
 fn deleted_stay_deleted(run: &mut Run, world: &mut World, workload: &mut Workload) {
     let keys: Vec<Key> = workload
         .history
@@ -239,7 +239,7 @@ fn deleted_stay_deleted(run: &mut Run, world: &mut World, workload: &mut Workloa
     run.check(Check::none_of("what was deleted stays deleted", keys.len(), &back));
 }
 
-/// What is over by every clock is read as absent, and no disk keeps it.
+/// A record that has expired by every clock is read as absent, and no disk keeps it.
 fn expired_are_gone(run: &mut Run, world: &mut World, workload: &mut Workload) {
     let now = world.now();
     let over = workload.history.acknowledged().filter(|write| write.must_have_expired(now));

@@ -1,4 +1,4 @@
-//! Half of the nodes say good-bye, one after the other. Nothing is lost, however few the replicas.
+//! Half of the nodes leave, one after the other. No record is lost, even with few replicas.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a hostile member says about others, to others.
+//! False statements of a hostile member about others.
 
 use bytes::Bytes;
 use potluck_base::{Contact, Identity, PublicKey, Rng, UnixMillis};
@@ -11,9 +11,10 @@ use potluck_wire::{
 use crate::sim_node::NodeIndex;
 use crate::world::{HostileIndex, World};
 
-/// Something untrue, stale or cut off, for the node `to` about the member `subject`: doubts of the
-/// right and of wrong words, replayed records, records and good-byes that the liar signed, other
-/// nodes' announcements, and as a link of the overlay shuffles, names and messages that it made up.
+/// A false, stale or incomplete statement for the node `to` about the member `subject`: suspect messages
+/// about right and wrong record versions, replayed records, records and leave messages that the hostile
+/// member signed, announcements of other nodes, and over an overlay link invented shuffles, message ids and
+/// messages.
 pub(super) fn lie(
     rng: &mut Rng,
     world: &World,
@@ -55,14 +56,14 @@ pub(super) fn lie(
     }
 }
 
-/// Whether a node has the liar among its links.
+/// Whether a node has a link to the hostile member.
 pub(super) fn is_linked(world: &World, node: NodeIndex, liar: HostileIndex) -> bool {
     let key = world.hostile_contact(liar).public_key;
     let links = world.node(node).machine().map(|machine| machine.topics().neighbours());
     links.is_some_and(|links| links.iter().any(|contact| contact.public_key == key))
 }
 
-/// A good-bye in another member's name.
+/// A leave message in the name of another member.
 fn good_bye(world: &World, liar: HostileIndex, record: &Bytes, version: RecordVersion) -> Bytes {
     let Ok(word) = MemberRecord::read(record) else { return Bytes::new() };
     let word = MemberRecord {
@@ -73,7 +74,7 @@ fn good_bye(world: &World, liar: HostileIndex, record: &Bytes, version: RecordVe
     word.sign(world.hostile_identity(liar), world.network_id())
 }
 
-/// What links say to each other, made up.
+/// An invented message over an overlay link.
 fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) -> TopicRequest {
     let mut nobody = || {
         let address = ([198, 18, rng.below(256) as u8, rng.below(256) as u8], 4_000).into();

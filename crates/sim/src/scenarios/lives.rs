@@ -1,5 +1,5 @@
-//! Records with a short default life, in a network whose other nodes come and go: they live on for as
-//! long as the nodes that wrote them run, they end when those are gone, and what was deleted stays so.
+//! Records with a short default life, in a network with churn: they live as long as the nodes that wrote them
+//! run, end when those nodes are gone, and deleted records stay deleted.
 
 use std::time::Duration;
 
@@ -26,16 +26,16 @@ pub(super) const LIVES: Scenario = Scenario {
 const REPLICAS: u16 = 5;
 /// The default life.
 const LIFE: Duration = Duration::from_secs(30);
-/// Lives that records last at least, under churn.
+/// Lives for which records last at least, under churn.
 const LIVES_MIN: u32 = 5;
-/// Records that a node writes of each sort.
+/// Records of each sort that a node writes.
 const EACH: usize = 4;
-/// From one node that is killed to the next. It starts again after the same time.
+/// Time between two kills of nodes. A killed node starts again after the same time.
 const CHURN: Duration = Duration::from_secs(8);
-/// Reads under way at once.
+/// Reads in flight at once.
 const READS: usize = 20;
 
-/// The keys of a run by what becomes of them.
+/// The keys of a run, by their fate.
 struct Keys {
     /// Their writers run to the end.
     stay: Vec<Key>,
@@ -66,7 +66,7 @@ fn play(run: &mut Run) -> World {
         world.run_for(CHURN);
         world.restart(*node);
     }
-    // The last one that was killed joins again before anything is read.
+    // The last killed node joins again before anything is read.
     world.run_for(STABILISATION);
     run.figure(
         "lives under churn",
@@ -96,7 +96,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Writes the records of each sort, and deletes those that are to be.
+/// Writes the records of each sort, and deletes those that are to be deleted.
 fn write(world: &mut World, workload: &mut Workload, stay: &[NodeIndex], go: &[NodeIndex]) -> Keys {
     let mut number = 0;
     let mut keys = Keys { stay: Vec::new(), end: Vec::new(), deleted: Vec::new() };
@@ -126,7 +126,7 @@ fn write(world: &mut World, workload: &mut Workload, stay: &[NodeIndex], go: &[N
     keys
 }
 
-/// Reads the keys: all of them have one value, or none has any.
+/// Reads the keys: all of them must have one value, or none.
 fn judge(
     run: &mut Run,
     world: &mut World,

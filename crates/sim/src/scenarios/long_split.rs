@@ -1,4 +1,5 @@
-//! A network is in two halves for two days. Afterwards it is one again: members, topics, records.
+//! A network is split into two halves for two days. After the split, members, topics and records are whole
+//! again.
 
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ pub(super) const OPEN_SPLIT: Scenario = Scenario {
 };
 
 const REPLICAS: u16 = 5;
-/// How long the halves have to become one.
+/// Time within which the halves must merge.
 const MERGE: Duration = Duration::from_secs(120);
 
 fn play(run: &mut Run, mode: Mode) -> World {
@@ -82,7 +83,7 @@ fn play(run: &mut Run, mode: Mode) -> World {
         "after the heal the overlay of all nodes is one",
         "after the heal the overlay of a topic is one",
     ];
-    // Where no node knows all members, the first list cannot be checked.
+    // If no node knows all members, the first list cannot be checked.
     let unknown = usize::from(mode == Mode::Open);
     for (name, took) in names.into_iter().zip(took).skip(unknown) {
         run.figure(name, took.map_or_else(|| Value::count(0), Value::Time));
@@ -119,7 +120,7 @@ fn write_on_both_sides(
     workload.finish(world, STABILISATION);
 }
 
-/// What one node of either half publishes, all get.
+/// Messages of one node in either half reach all nodes.
 fn everybody_hears(
     run: &mut Run,
     world: &mut World,

@@ -1,4 +1,5 @@
-//! A bad network: a tenth of the datagrams lost, others doubled, overtaken or stuck. Sealed.
+//! A bad network: a tenth of the datagrams is lost, others are duplicated, reordered or delayed. Datagrams
+//! are sealed.
 
 use std::time::Duration;
 
@@ -57,9 +58,9 @@ fn play(run: &mut Run) -> World {
     run.check(durability.check("nothing is lost over a bad network"));
     let routing = Routing::sample(&mut world, &mut run.rng, 100);
     run.figure("lookups exact", Value::share(routing.exact, routing.asked));
-    // Three tries miss a node with 0.7 %, and one of sixteen with 10 %.
+    // Three tries miss a node with 0.7 %, and one of sixteen nodes with 10 %.
     run.check(routing.check(0.75));
-    // Loss alone must not make neighbours take each other for dead.
+    // Loss alone must not make neighbours declare each other dead.
     world.set_network(|network| {
         network.loss = 0.02;
         network.clog = 0.0;

@@ -1,5 +1,5 @@
-//! Thirty of a hundred nodes vanish at once. What has a surviving holder stays readable, and soon
-//! everything has all its replicas again.
+//! Thirty of a hundred nodes vanish at once. Records with a surviving holder stay readable, and soon all have
+//! their replicas again.
 
 use potluck_base::Key;
 

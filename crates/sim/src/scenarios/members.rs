@@ -1,5 +1,5 @@
-//! Healthy nodes that no node may take for dead: under loss, beside starved nodes and broken lines,
-//! and whatever a hostile member says.
+//! No node declares a healthy node dead: under loss, next to starved nodes and broken lines, and whatever a
+//! hostile member sends.
 
 use std::time::Duration;
 
@@ -55,13 +55,13 @@ pub(super) const MEMBERS_FORGED: Scenario = Scenario {
     play: play_forged,
 };
 
-/// What `node` thinks of `of`; `None` if it does not know it.
+/// The state of `of` at `node`. `None` if `node` does not know it.
 pub(super) fn state_of(world: &World, node: NodeIndex, of: NodeIndex) -> Option<MemberState> {
     let key = world.node(of).peer.contact.public_key;
     world.node(node).machine()?.members().state(&key)
 }
 
-/// Every time that a node took another for dead for which `counts` says that it may not.
+/// Every time that a node declared another one dead although, according to `counts`, it must not.
 pub(super) fn deaths(world: &World, counts: impl Fn(NodeIndex) -> bool) -> Vec<String> {
     let mut wrong = Vec::new();
     for node in world.all() {
@@ -76,7 +76,7 @@ pub(super) fn deaths(world: &World, counts: impl Fn(NodeIndex) -> bool) -> Vec<S
     wrong
 }
 
-/// How often members were suspected, and how often that was refuted.
+/// The number of suspicions, and of refutations.
 fn suspicions(run: &mut Run, world: &World) {
     let (mut raised, mut refuted) = (0, 0);
     for node in world.live() {
@@ -198,7 +198,7 @@ fn play_forged(run: &mut Run) -> World {
     let most = most.max().unwrap_or(0);
     let linked = nodes.iter().filter(|node| lies::is_linked(&world, **node, liar)).count();
     run.figure("nodes still linked to the liar", Value::count(linked));
-    // It would prove little if no node had admitted it.
+    // The scenario would prove little if no node had admitted the member.
     let noticed = nodes.iter().filter_map(|node| {
         let stats = world.node(*node).machine()?.topics().stats();
         Some((stats.verify_failed, stats.shuffles_refused, stats.neighbours_down.misbehaved))

@@ -1,6 +1,6 @@
-//! Files behind routers: each node behind one of the home kind or a full cone learns at which address
-//! the others see it, announces its file there, and is fetched from by public nodes and by nodes behind
-//! other routers. Then the routers start anew, and each file is found at its new address.
+//! Files behind routers: each node behind a home router or a full-cone NAT learns its observed address,
+//! announces its file there, and public nodes and nodes behind other routers fetch from it. Then the routers
+//! restart, and each file is found at its new address.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,9 +27,9 @@ pub(super) const NAT: Scenario = Scenario {
 };
 
 const SIZE: u64 = 1 << 20;
-/// A node has learnt its address and announced it within this.
+/// Time within which a node has learnt and announced its address.
 const SETTLED: Duration = Duration::from_secs(30);
-/// A fetch takes no longer.
+/// Longest time of a fetch.
 const FETCHED: Duration = Duration::from_secs(30);
 
 fn play(run: &mut Run) -> World {
@@ -87,7 +87,7 @@ fn file(node: NodeIndex, round: u8) -> BlobId {
     BlobId::of(&[node.get() as u8, round, b'n'])
 }
 
-/// Where peers see these nodes, as they say themselves.
+/// The observed addresses of these nodes, according to themselves.
 fn observed(world: &mut World, nodes: &[NodeIndex]) -> Vec<Option<SocketAddr>> {
     let mut found = Vec::new();
     for node in nodes {

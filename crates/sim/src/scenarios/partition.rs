@@ -1,5 +1,5 @@
-//! The network splits; both halves go on writing the same keys; it heals, and everything converges
-//! with both sides' values kept.
+//! The network splits, and both halves keep writing the same keys. After it heals, all replicas converge and
+//! keep the values of both sides.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Notes in the history that these nodes are cut off from the others.
+/// Records in the history that these nodes are cut off from the others.
 fn disturbed(workload: &mut Workload, world: &World, nodes: &[NodeIndex]) -> Option<usize> {
     workload.tape.as_mut().map(|tape| tape.fault("split", nodes, world.now()))
 }
@@ -87,7 +87,7 @@ fn mended(workload: &mut Workload, world: &World, fault: Option<usize>) {
     }
 }
 
-/// What both halves wrote is there, side by side.
+/// The values of both halves are there as siblings.
 fn both_sides_kept(run: &mut Run, world: &mut World, workload: &mut Workload, keys: &[Key]) {
     let outcomes = workload.read(world, keys, 50);
     let (mut siblings, mut broken) = (0, Vec::new());
@@ -132,7 +132,7 @@ fn merge_all(run: &mut Run, world: &mut World, workload: &mut Workload, nodes: &
     run.check(Check::none_of("a merge leaves one value", keys.len(), &unmerged));
 }
 
-/// One half can send to the other but hears nothing from it; healed, nothing is left of that.
+/// One half can send to the other but receives nothing from it. After it heals, no effect remains.
 fn one_way(run: &mut Run, world: &mut World, workload: &mut Workload, nodes: &[NodeIndex]) {
     let (left, right) = nodes.split_at(run.nodes / 3);
     let split = world.partition(left, right, Blocks::FirstToSecond);

@@ -1,7 +1,7 @@
-//! Messages published in a run: whom each reached, when, and over how many links.
+//! Messages published in a run: the nodes that each reached, the times, and the numbers of links.
 //!
-//! **Invariant:** a message counts once for a node, however often the node hands it to its
-//! subscribers. A second time is a fault of its own, which [`Publications::none_twice`] finds.
+//! **Invariant:** a message counts once for a node, however often the node delivers it to its subscribers. A
+//! second delivery is a separate fault, which [`Publications::none_twice`] finds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::check::Check;
 use crate::sim_node::NodeIndex;
 use crate::world::World;
 
-/// Bytes of a message: what a chat line or a reading of a sensor takes.
+/// Bytes of a message: the size of a chat line or a sensor reading.
 const PAYLOAD_BYTES: usize = 100;
 
 /// One message.
@@ -35,24 +35,24 @@ pub(super) struct Publications {
     all: Vec<Publication>,
 }
 
-/// Whom some messages reached.
+/// The nodes that some messages reached.
 #[derive(Debug)]
 pub(super) struct Reach {
-    /// Deliveries that there should be: messages times nodes.
+    /// Expected deliveries: messages times nodes.
     pub(super) wanted: usize,
-    /// How long each took that there was, the first of each message at each node.
+    /// The time of each first delivery of a message at a node.
     pub(super) times: Vec<Duration>,
 }
 
 impl Reach {
-    /// How many were delivered within `time`.
+    /// The number of deliveries within `time`.
     pub(super) fn within(&self, time: Duration) -> usize {
         self.times.iter().filter(|took| **took <= time).count()
     }
 }
 
 impl Publications {
-    /// None yet, in a topic of the scenario's own.
+    /// No messages yet, in a topic of the scenario.
     pub(super) fn new(name: &str) -> Self {
         let topic = TopicName::new(name).expect("a scenario names its topic well");
         Self { topic, all: Vec::new() }
@@ -62,7 +62,7 @@ impl Publications {
         self.all.len()
     }
 
-    /// All of these nodes subscribe, one after the other within `time`.
+    /// Subscribes all of these nodes, one after the other within `time`.
     pub(super) fn subscribe(&self, world: &mut World, nodes: &[NodeIndex], time: Duration) {
         let pause = time / nodes.len().max(1) as u32;
         for node in nodes {
@@ -72,7 +72,7 @@ impl Publications {
         }
     }
 
-    /// `node` publishes a message.
+    /// Lets `node` publish a message.
     pub(super) fn publish(&mut self, world: &mut World, node: NodeIndex) {
         let mut payload = vec![0; PAYLOAD_BYTES];
         payload[..8].copy_from_slice(&(self.all.len() as u64).to_le_bytes());
@@ -82,7 +82,7 @@ impl Publications {
         self.all.push(Publication { by: node, at, command, message: None });
     }
 
-    /// Looks which messages are on their way now. Says how many are not.
+    /// Records which messages are published by now. Returns the number that are not.
     pub(super) fn collect(&mut self, world: &mut World) -> usize {
         for publication in &mut self.all {
             let reply = world.outcome(publication.command).and_then(|outcome| outcome.reply);
@@ -93,7 +93,7 @@ impl Publications {
         self.all.iter().filter(|publication| publication.message.is_none()).count()
     }
 
-    /// Whom the messages of this range reached of `nodes`, their publishers included.
+    /// The nodes that the messages of this range reached among `nodes`, including their publishers.
     pub(super) fn reach(&self, world: &World, of: Range<usize>, nodes: &[NodeIndex]) -> Reach {
         let some = &self.all[of];
         let published: BTreeMap<MessageId, Instant> = some
@@ -106,7 +106,7 @@ impl Publications {
         Reach { wanted: some.len() * nodes.len(), times: first_times(&published, came) }
     }
 
-    /// The rule that no node hands a message of this topic to its subscribers twice.
+    /// The check that no node delivers a message of this topic to its subscribers twice.
     pub(super) fn none_twice(&self, world: &World, nodes: &[NodeIndex]) -> Check {
         let ours: BTreeSet<MessageId> =
             self.all.iter().filter_map(|publication| publication.message).collect();
@@ -118,7 +118,7 @@ impl Publications {
         Check::none_of("no message is delivered twice", first, &again)
     }
 
-    /// Which of `nodes` lack a message of this range, and how many they lack.
+    /// The nodes that lack a message of this range, with the number of lacking messages.
     pub(super) fn missing(
         &self,
         world: &World,
@@ -133,8 +133,8 @@ impl Publications {
         nodes.iter().filter_map(missing).collect()
     }
 
-    /// How many links the messages of this range took to their farthest receiver, one number each.
-    /// Followed back from each node to whom its first copy came from.
+    /// The number of links to the farthest receiver, for each message of this range. It follows the sources
+    /// of the first copies back to the publisher.
     pub(super) fn last_hops(
         &self,
         world: &World,
@@ -173,7 +173,7 @@ impl Publications {
         farthest
     }
 
-    /// Over how many links of the overlay of `nodes` the one is that is farthest from `from`.
+    /// The number of overlay links from `from` to the farthest of `nodes`.
     pub(super) fn farthest(&self, world: &World, nodes: &[NodeIndex], from: NodeIndex) -> u32 {
         let by_key: BTreeMap<PublicKey, NodeIndex> =
             nodes.iter().map(|node| (world.node(*node).peer.contact.public_key, *node)).collect();
@@ -196,13 +196,13 @@ impl Publications {
         links as f64 / nodes.len().max(1) as f64
     }
 
-    /// How many of `nodes` hang together in the largest part of this topic's overlay.
+    /// The number of `nodes` in the largest connected part of this topic's overlay.
     pub(super) fn largest_part(&self, world: &World, nodes: &[NodeIndex]) -> usize {
         largest_part(world, nodes, &self.topic)
     }
 }
 
-/// How long each message of `published` took to each node: its first delivery there alone.
+/// The time of the first delivery of each published message at each node.
 fn first_times(
     published: &BTreeMap<MessageId, Instant>,
     came: impl Iterator<Item = (NodeIndex, Instant, MessageId)>,
@@ -215,7 +215,7 @@ fn first_times(
     .collect()
 }
 
-/// How many deliveries were the first of their message at their node, and a line for each other.
+/// The number of first deliveries, and a line for each repeated one.
 fn firsts_and_repeats(came: impl Iterator<Item = (NodeIndex, MessageId)>) -> (usize, Vec<String>) {
     let mut seen = BTreeSet::new();
     let again = came.filter(|delivery| !seen.insert(*delivery));
@@ -229,7 +229,7 @@ fn neighbours(world: &World, node: NodeIndex, topic: &TopicName) -> Vec<PublicKe
     contacts.into_iter().flatten().map(|contact| contact.public_key).collect()
 }
 
-/// How many of `nodes` hang together in the largest part of a topic's overlay.
+/// The number of `nodes` in the largest connected part of a topic's overlay.
 pub(super) fn largest_part(world: &World, nodes: &[NodeIndex], topic: &TopicName) -> usize {
     let links: BTreeMap<PublicKey, Vec<PublicKey>> = nodes
         .iter()

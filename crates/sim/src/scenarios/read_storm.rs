@@ -1,5 +1,5 @@
-//! Many clients read one record while the nodes that keep it die. Each read is answered, and the death
-//! of a holder does not make the clients send more and more.
+//! Many clients read one record while its holders die. Each read is answered, and the death of a holder does
+//! not make the clients send more and more requests.
 
 use std::time::Duration;
 
@@ -35,14 +35,14 @@ const STEPS: usize = 100;
 const WRITES: usize = 100;
 /// Reads of one node at once, which share lookups.
 const AT_ONCE: usize = 500;
-/// Requests of a read beside those of a calm round.
+/// Most requests per read, relative to a calm round.
 const MOST: f64 = 2.0;
 
 /// One round of reads.
 struct Round {
     answered: usize,
     took: Vec<Duration>,
-    /// Requests of lookups and their further tries, divided by the reads.
+    /// Requests of lookups, including repeated tries, divided by the reads.
     requests: f64,
 }
 
@@ -72,7 +72,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Requests of lookups and their further tries that these nodes have sent, all causes together.
+/// Requests of lookups, including repeated tries, that these nodes have sent for any cause.
 fn requests(world: &mut World, of: &[NodeIndex]) -> u64 {
     stats(world)
         .iter()
@@ -81,7 +81,7 @@ fn requests(world: &mut World, of: &[NodeIndex]) -> u64 {
         .sum()
 }
 
-/// Reads through random nodes, spread over the round. The victim dies after a fifth of it.
+/// Reads through random nodes, spread over the round. The holder dies after a fifth of it.
 fn read(
     run: &mut Run,
     world: &mut World,
@@ -141,7 +141,7 @@ fn read_at_once(run: &mut Run, world: &mut World, nodes: &[NodeIndex], key: Key)
     run.check(Check::share("reads of one node at once are answered", answered, AT_ONCE, 1.0));
 }
 
-/// Writes, calm and while one replica has just died and another one is slow.
+/// Writes, in calm and while one replica has just died and another one is slow.
 fn write(run: &mut Run, world: &mut World, workload: &mut Workload, popular: Key) {
     let replicas: Vec<NodeIndex> = Census::take(world)
         .replica_set(&popular, 3)

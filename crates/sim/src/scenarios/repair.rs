@@ -1,5 +1,5 @@
-//! Three of ten nodes vanish at once: how soon every record has all its replicas again, and how much was
-//! moved for it beside what had to move.
+//! Three of ten nodes vanish at once. Measures how soon every record has all its replicas again, and how much
+//! was transferred compared with what was missing.
 
 use potluck_base::Key;
 
@@ -26,7 +26,7 @@ const RECORDS: usize = 20;
 const REPLICAS: u16 = 16;
 /// Intervals in which every record must have its replicas again.
 const INTERVALS: u64 = 3;
-/// How many records may be pulled for each one that was missing.
+/// Records that may be pulled for each missing one.
 const MOVED_MAX: f64 = 1.5;
 
 fn play(run: &mut Run) -> World {
@@ -81,7 +81,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// What the nodes that are up have moved.
+/// The records that the live nodes have transferred.
 struct Moved {
     keys: u64,
     comparisons: u64,

@@ -1,5 +1,5 @@
-//! Files are found by their names: one that a single node has, among thousands; and also while
-//! a member floods the network with searches.
+//! Files are found by their names: one that a single node has, among thousands, and also while a member
+//! floods the network with searches.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) const SEARCH_FLOOD: Scenario = Scenario {
 
 /// Names that one node has each.
 const RARE: usize = 20;
-/// Names that every node shares besides.
+/// Other names that every node shares.
 const PLAIN: usize = 10;
 /// Longest time that a search may take.
 const TIME: Duration = Duration::from_secs(3);
@@ -49,10 +49,10 @@ const FOUND: f64 = 0.9;
 /// Neighbours of the hostile member, and what it sends each of them in a second.
 const VICTIMS: usize = 6;
 const FLOOD_PER_SECOND: u32 = 100;
-/// How often it asks again for the links it lost.
+/// Interval at which it requests its lost links again.
 const RELINK: u32 = 3;
 
-/// What an ordinary search comes to.
+/// The results of ordinary searches.
 #[derive(Debug, Default)]
 struct Searches {
     asked: usize,
@@ -74,7 +74,7 @@ fn form(run: &mut Run) -> (World, Vec<NodeIndex>) {
         }
         world.share_names(*node, names);
     }
-    // Neighbours tell each other their words when they become that, and every few minutes.
+    // Neighbours send each other their filters when the link is made, and every few minutes.
     world.run_for(STABILISATION);
     (world, nodes)
 }
@@ -84,7 +84,7 @@ fn file(name: String) -> FoundFile {
     FoundFile { name, root, bytes: 1_000, folder: false, holder: None }
 }
 
-/// Looks for the rare names from this number on, each from a node that does not share one.
+/// Searches for the rare names from this number on, each from a node that does not share the name.
 fn search(run: &mut Run, world: &mut World, nodes: &[NodeIndex], from: usize) -> Searches {
     let seekers = &nodes[2 * RARE.min(nodes.len() / 4)..];
     let mut searches = Searches::default();
@@ -152,7 +152,7 @@ fn play_flood(run: &mut Run) -> World {
     report(run, "before", &calm);
 
     let flooder = world.hostile();
-    // A neighbour that does its duty, so that it keeps its links.
+    // It serves its neighbours as an honest node does, so that it keeps its links.
     world.hostile_manners(flooder, Replica::new());
     let seconds = run.length().as_secs() as u32;
     let (sent, took) = (messages(&mut world), traffic(&world, &nodes));
@@ -170,12 +170,12 @@ fn play_flood(run: &mut Run) -> World {
     run.figure("messages they caused, each", Value::Number(spread as f64 / stats.asked as f64));
     run.figure("bytes a second to the busiest node", Value::Number(most));
     let taken = stats.asked.saturating_sub(stats.refused);
-    // What the quota allows, twice over, since it is checked by each neighbour on its own.
+    // Twice what the quota allows, because each neighbour checks it separately.
     let allowed = u64::from(2 * (10 * seconds + 40)) * VICTIMS as u64;
     let detail = format!("{taken} of {} taken, {allowed} at most", stats.asked);
     run.check(Check::new("a flood is cut off", taken <= allowed && taken > 0, detail));
 
-    // Half way through a second flood the others search.
+    // Halfway through a second flood the others search.
     let began = world.now();
     let hot = {
         let mut searches = Searches::default();
@@ -199,7 +199,7 @@ fn traffic(world: &World, nodes: &[NodeIndex]) -> Vec<Traffic> {
     nodes.iter().map(|node| world.traffic(*node)).collect()
 }
 
-/// The hostile member searches for names that no node has, as fast and as far as it may.
+/// The hostile member searches for names that no node has, as fast and as far as it can.
 fn flood(run: &mut Run, world: &mut World, who: HostileIndex, victims: &[NodeIndex], seconds: u32) {
     for second in 0..seconds {
         if second % RELINK == 0 {
@@ -233,7 +233,7 @@ fn nonsense(run: &mut Run) -> Request {
     })
 }
 
-/// Honest nodes search, one at a time, while the flood goes on.
+/// Honest nodes search, one at a time, during the flood.
 fn search_in_flood(
     run: &mut Run,
     world: &mut World,
@@ -244,7 +244,7 @@ fn search_in_flood(
     let mut searches = Searches::default();
     for number in RARE..2 * RARE {
         let seekers = &nodes[2 * RARE..nodes.len() - victims.len()];
-        // Every other one searches next to the flood, as a neighbour of the flooder.
+        // Every other search begins next to the flood, at a neighbour of the flooding member.
         let seeker = match number % 2 {
             0 => seekers[number % seekers.len()],
             _ => victims[number % victims.len()],

@@ -1,5 +1,5 @@
-//! The authority sets the number of replicas on a running network, while some of its nodes are down: all
-//! nodes go by it, also those that come back, and each record gets its further replicas.
+//! The authority changes the number of replicas of a running network while some of its nodes are down. All
+//! nodes use the setting, also those that return, and each record gets its additional replicas.
 
 use std::time::Duration;
 
@@ -29,18 +29,18 @@ pub(super) const SETTINGS: Scenario = Scenario {
 
 const BEFORE: u16 = 3;
 const AFTER: u8 = 6;
-/// One node of this number is down when the settings are made.
+/// One node in this number is down when the settings are signed.
 const ONE_DOWN_IN: usize = 6;
-/// Longest time until the living nodes go by the settings.
+/// Longest time until the live nodes use the settings.
 const KNOWN_WITHIN: Duration = Duration::from_secs(5);
-/// Longest time until each record has its further replicas.
+/// Longest time until each record has its additional replicas.
 const FILLED_WITHIN: Duration = Duration::from_secs(60);
 /// Records for each node.
 const EACH: usize = 5;
 
 fn play(run: &mut Run) -> World {
     let mut config = run.config().invite().replication(BEFORE);
-    // So late that the rounds of anti-entropy take no part.
+    // Late enough that no round of anti-entropy takes part.
     config.node.kv.anti_entropy_interval = Duration::from_secs(24 * 3600);
     let mut world = World::new(config);
     let nodes = run.form(&mut world);
@@ -76,7 +76,7 @@ fn play(run: &mut Run) -> World {
     world.run_for(FILLED_WITHIN);
     let back = self::views(&mut world, down);
     run.check(in_force("so do nodes that were away", &back, down.len()));
-    // A process that starts again has them from its disk.
+    // A restarted process reads them from its disk.
     world.crash(up[1]);
     world.restart(up[1]);
     world.run_for(Duration::from_millis(50));

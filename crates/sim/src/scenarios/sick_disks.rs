@@ -1,5 +1,5 @@
-//! Some disks are full and some have stopped. The others take over, and no node acknowledges what
-//! it does not have.
+//! Some disks are full and some have stopped. The other nodes take over, and no node acknowledges a write
+//! that it does not have.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Nine of ten nodes crash at once. The nodes that are left go on hearing what the others publish.
+//! Nine of ten nodes crash at once. The surviving nodes keep receiving the messages of the other survivors.
 
 use std::time::Duration;
 
@@ -35,11 +35,11 @@ pub(super) const SILENCE_OPEN: Scenario = Scenario {
 
 /// Survivors that publish, each once a second.
 const PUBLISHERS: usize = 5;
-/// Seconds after the crash in which they do.
+/// Seconds after the crash in which they publish.
 const ROUNDS: usize = 20;
-/// How long a message may take.
+/// Time limit of a delivery.
 const TIME: Duration = Duration::from_secs(10);
-/// Survivors that must get it.
+/// The share of survivors that must get each message.
 const SHARE: f64 = 0.999;
 
 fn play(run: &mut Run, mode: Mode) -> World {
@@ -90,7 +90,7 @@ fn play(run: &mut Run, mode: Mode) -> World {
     world
 }
 
-/// The overlays are whole again.
+/// The overlays are connected again.
 fn settled(run: &mut Run, world: &mut World, publications: &Publications, of: &[NodeIndex]) {
     world.run_for(STABILISATION);
     let links = publications.links(world, of);

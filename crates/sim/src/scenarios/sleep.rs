@@ -1,5 +1,5 @@
-//! A machine sleeps for ten minutes and wakes at another address. It takes no node for dead, no node
-//! takes it for dead again, and what it wants works within seconds.
+//! A machine sleeps for ten minutes and wakes up at another address. It declares no node dead, no node
+//! declares it dead again, and its operations work within seconds.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) const SLEEP: Scenario = Scenario {
     play,
 };
 
-/// Until then everything works again.
+/// Time within which everything works again.
 const BACK: Duration = Duration::from_secs(5);
 
 fn play(run: &mut Run) -> World {
@@ -45,7 +45,7 @@ fn play(run: &mut Run) -> World {
     sleepers.iter().for_each(|node| {
         world.change_address(*node);
     });
-    // At once each sleeper publishes and reads, and a node that was awake publishes.
+    // Each sleeper publishes and reads at once, and a node that was awake publishes.
     let first = publications.len();
     for node in sleepers {
         publications.publish(&mut world, *node);
@@ -78,7 +78,7 @@ fn play(run: &mut Run) -> World {
     run.check(Check::none_of("messages of and to a sleeper arrive in 5 s", wanted, &missing));
     run.check(publications.none_twice(&world, &nodes));
 
-    // Written by the sleeper, at its new address, and found by the others.
+    // Written by the sleeper at its new address, and read by the others.
     let number = workload.history.writes().len();
     workload.put(&mut world, sleepers[0], number, WriteContext::Read);
     world.run_for(STABILISATION);
@@ -89,7 +89,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Deaths told from `since` on: by those who slept, and of them by others.
+/// Deaths reported from `since` on: by the sleepers, and of the sleepers by others.
 fn verdicts(world: &World, since: Instant, sleepers: &[NodeIndex]) -> (Vec<String>, Vec<String>) {
     let (mut by, mut of) = (Vec::new(), Vec::new());
     for node in world.live() {

@@ -1,6 +1,6 @@
-//! Nodes that drip: they say that they have all of a file, and send 250 bytes a second of it, so that they are
-//! never silent. They have chosen keys that come before all others. Others fetch the file from them and from two
-//! that send as they should.
+//! Sources that drip: they claim to have a whole file and send 250 bytes a second of it, so they are never
+//! silent. Their keys come before all others in the order of keys. Other nodes fetch the file from them and
+//! from two honest sources.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ pub(super) const SLOW_SOURCES: Scenario = Scenario {
 const SIZE: u64 = 20_000_000;
 /// Uplink of each node, in bytes a second: 80 Mbit/s.
 const UP: f64 = 10_000_000.0;
-/// Uplink of a node that drips, in bytes a second.
+/// Uplink of a source that drips, in bytes a second.
 const DRIP: f64 = 250.0;
 /// Nodes that fetch.
 const FETCHERS: usize = 3;
-/// With many nodes that drip a fetch may take this much longer: the time in which two batches of them are
-/// found out.
+/// Additional time that a fetch may take with many sources that drip: the time in which two batches of them
+/// are detected.
 const FOUND_OUT: Duration = Duration::from_secs(5);
 
 fn play(run: &mut Run) -> World {
@@ -65,7 +65,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// The time of the last fetch, if all end within the length of the run.
+/// The time of the last fetch, if all of them end within the length of the run.
 fn fetch(run: &mut Run, drips: usize, defences: Defences) -> (Option<Duration>, World) {
     let mut config: WorldConfig = run.config();
     config.node.swarm.defences = defences;

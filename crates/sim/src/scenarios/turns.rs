@@ -1,7 +1,7 @@
-//! More nodes write one record than a record and a context have room for. Nodes that take turns, each
-//! having read, succeed although their contexts need a floor, and the newest value is left. Of all
-//! nodes that write blindly at once, some are refused; the others lose nothing. One write that has
-//! read all of it merges the record.
+//! More nodes write one record than a record and a context have room for. Nodes that write in turn, each
+//! after a read, succeed although their contexts need a floor, and the newest value is left. If all nodes
+//! write blindly at once, some are refused; the others lose nothing. One write that has read all values
+//! merges the record.
 
 use std::time::Duration;
 
@@ -24,15 +24,15 @@ pub(super) const TURNS: Scenario = Scenario {
     play,
 };
 
-/// Records that nodes take turns at.
+/// Records that nodes write in turn.
 const RECORDS: usize = 3;
 /// Rounds of turns.
 const ROUNDS: usize = 2;
 
-/// How many values of a record the network has room for.
+/// The number of values of a record for which the network has room.
 #[derive(Clone, Copy)]
 struct Room {
-    /// Nodes that keep each record.
+    /// Nodes that hold each record.
     replicas: u16,
     /// Most writers whose values one replica keeps of a record.
     writers_max: u16,
@@ -42,7 +42,7 @@ fn play(run: &mut Run) -> World {
     let replicas = 2 + run.rng.below(4) as u16;
     let writers_max = 2 + run.rng.below(3) as u16;
     let room = Room { replicas, writers_max };
-    // One entry less than there are writers, so that each record needs a floor.
+    // One entry less than the number of writers, so that each record needs a floor.
     let entries = usize::from(writers_max) - 1;
     let config = run.config().replication(replicas).writers(writers_max, entries);
     let mut world = World::new(config);
@@ -87,7 +87,7 @@ fn take_turns(run: &mut Run, world: &mut World, workload: &mut Workload, nodes: 
     run.check(Check::none_of("who has read may write", asked.len(), &failed));
 }
 
-/// All nodes write each record at once, without having read.
+/// All nodes write each record at once, without a read.
 fn write_blindly(
     run: &mut Run,
     world: &mut World,
@@ -109,8 +109,8 @@ fn write_blindly(
     run.figure("blind writes refused", Value::share(refused, asked.len()));
     let detail = format!("{refused} of {} refused, {writers_max} writers", asked.len());
     run.check(Check::new("a record has room for a few blind writers", refused > 0, detail));
-    // Replicas that took different writers keep all of them when they compare, and a store that is slow is
-    // sent to one node more than there are replicas.
+    // Replicas that accepted different writers keep all of them when they compare, and if a store request is
+    // slow, one more node than there are replicas gets it.
     let most = usize::from(writers_max) * (usize::from(replicas) + 1) + 1;
     let keys: Vec<_> = (0..RECORDS).map(key).collect();
     let outcomes = workload.read_through(world, &keys, nodes, 8);
@@ -139,8 +139,8 @@ fn one_value_each(
         for (record, outcome) in outcomes.iter().enumerate() {
             let read = reading(outcome.as_ref());
             contexts = contexts.max(read.map_or(0, |read| read.context.len()));
-            // Writes of turns follow one another. The last of them may have a smaller dot than one that it
-            // has read: dots follow the wall clock of their writer.
+            // Writes in turn follow one another. The last of them may have a smaller dot than one that it has
+            // read, because dots follow the wall clock of their writer.
             let writes = workload.history.acknowledged().filter(|write| write.key == key(record));
             let last = writes.last();
             let values: Vec<_> = read.map_or(&[][..], |read| &read.values).iter().collect();

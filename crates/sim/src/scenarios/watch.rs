@@ -1,5 +1,5 @@
-//! A record changes again and again while its holders are killed and the network splits: each watcher
-//! shows every change or says that it missed some, nothing twice and nothing old, and the last value soon.
+//! A record changes repeatedly while its holders are killed and the network splits. Each watcher reports
+//! every change or that it missed some, no change twice and no old one, and soon the last value.
 
 use std::time::Duration;
 
@@ -30,13 +30,13 @@ pub(super) const WATCH: Scenario = Scenario {
 
 const REPLICAS: u16 = 8;
 const WATCHERS: usize = 6;
-/// From one change to the next; a write that takes longer delays it.
+/// Time between two changes. A slow write delays the next one.
 const PAUSE: Duration = Duration::from_secs(2);
 const KILL_INTERVAL: Duration = Duration::from_secs(30);
 /// Time for which a killed holder is down.
 const DOWN: Duration = Duration::from_secs(20);
 const SPLIT: Duration = Duration::from_secs(20);
-/// Longest time after which each watcher shows a change, counted from the end of a split that it was in.
+/// Longest time until each watcher reports a change, counted from the end of a split that it was in.
 const LATEST: Duration = Duration::from_secs(20);
 /// Longest time that a write may take to be answered.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -93,7 +93,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Writes again and again, kills the holders one after the other, and splits the network once.
+/// Writes repeatedly, kills the holders one after the other, and splits the network once.
 fn change(
     run: &mut Run,
     world: &mut World,
@@ -102,7 +102,7 @@ fn change(
     changes: usize,
 ) -> (Vec<Written>, Faults) {
     let (mut writes, mut faults) = (Vec::new(), Faults::default());
-    // Writer and half of the watchers are on one side.
+    // The writer and half of the watchers are on one side.
     let side: Vec<NodeIndex> = nodes[WATCHERS / 2..WATCHERS / 2 + nodes.len() * 2 / 3].to_vec();
     let others: Vec<NodeIndex> =
         nodes.iter().filter(|node| !side.contains(node)).copied().collect();
@@ -143,7 +143,7 @@ fn change(
     (writes, faults)
 }
 
-/// A living holder of the key that is none of these.
+/// A live holder of the key that is none of these.
 fn holder(run: &mut Run, world: &World, key: &Key, spared: &[NodeIndex]) -> Option<NodeIndex> {
     let peers = world.peers(&world.live());
     let holders = closest(&peers, key, REPLICAS.into());

@@ -1,5 +1,5 @@
-//! An `invite` network in the world: certificates, doors and revocations. The world is the issuer:
-//! it signs under the clock of the node that issues.
+//! An `invite` network in the world: certificates, gatekeepers and revocations. The world is the issuer: it
+//! signs with the clock of the issuing node.
 
 use std::collections::BTreeSet;
 
@@ -21,15 +21,15 @@ const LIFE_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 /// Certificates of hostile members are numbered from here on, above those of all nodes.
 const HOSTILE_SERIALS: u64 = 1 << 40;
 
-/// What a node keeps of its admission.
+/// The admission data of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Papers {
     pub(crate) certificate: Option<Bytes>,
     pub(crate) revocations: Vec<Bytes>,
     pub(crate) settings: Option<Bytes>,
-    /// In an `open` network.
+    /// The puzzles that it solves, in an `open` network.
     pub(crate) solves: Solves,
-    /// Members that were put out: no call of theirs is taken.
+    /// Revoked members, whose calls are refused.
     pub(crate) expelled: BTreeSet<PublicKey>,
 }
 
@@ -43,7 +43,7 @@ impl Papers {
     }
 }
 
-/// The authority of the world of this seed.
+/// The authority of the world with this seed.
 pub(crate) fn authority(seed: u64) -> Identity {
     let mut bytes = [0xa0; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
@@ -51,8 +51,8 @@ pub(crate) fn authority(seed: u64) -> Identity {
 }
 
 impl Local<'_> {
-    /// The door of a node, in an `invite` network. A node without a certificate gets one first, of
-    /// its own clock and by no ticket.
+    /// The gatekeeper of a node, in an `invite` network. A node without a certificate gets one first, signed
+    /// with its own clock and without a ticket.
     pub(crate) fn gatekeeper(&mut self, index: NodeIndex) -> Option<Gatekeeper> {
         let key = self.shared.authority.as_ref()?.public_key();
         let now = self.shard.now;
@@ -71,8 +71,7 @@ impl Local<'_> {
 }
 
 impl World {
-    /// Adds a node that `issuer` lets in by `ticket`, under the clock that `issuer` shows now, and
-    /// starts it.
+    /// Adds a node that `issuer` admits with `ticket`, with the current clock of `issuer`, and starts it.
     pub fn admit(
         &mut self,
         issuer: NodeIndex,
@@ -89,7 +88,7 @@ impl World {
         index
     }
 
-    /// The node `at`, which holds the authority key, puts a member or a ticket out.
+    /// The node `at`, which holds the authority key, revokes a member or a ticket.
     ///
     /// # Panics
     /// If the world's network is not an `invite` network.
@@ -103,7 +102,7 @@ impl World {
 }
 
 impl World {
-    /// The node `at`, which holds the authority key, sets the settings of the network.
+    /// The node `at`, which holds the authority key, signs settings of the network.
     ///
     /// # Panics
     /// If the world's network is not an `invite` network, or the settings contradict each other.
@@ -115,7 +114,7 @@ impl World {
     }
 }
 
-/// The authority's key and a certificate of it for a hostile member; `None` outside of `invite` networks.
+/// The authority's key and its certificate for a hostile member. `None` outside of `invite` networks.
 pub(super) fn paper(
     shared: &Shared,
     issued: UnixMillis,
@@ -128,7 +127,7 @@ pub(super) fn paper(
     Some((authority, certificate))
 }
 
-/// A certificate of the world's authority for a node; `None` outside of `invite` networks.
+/// The certificate of the world's authority for a node. `None` outside of `invite` networks.
 fn certificate(
     shared: &Shared,
     issued: UnixMillis,

@@ -13,14 +13,14 @@ use crate::sim_node::NodeIndex;
 use crate::world::deliver::Event;
 use crate::world::shard::Local;
 
-/// The request of a call on its way.
+/// The request of a call that is being transferred.
 #[derive(Debug)]
 pub(crate) struct Called {
     key: CallKey,
-    /// The key of the caller, and the address from which its connection comes.
+    /// The public key of the caller, and the address of its connection.
     from: (PublicKey, SocketAddr),
     callee: NodeIndex,
-    /// The key of the node that is meant, and the address that was dialed.
+    /// The public key of the meant node, and the address that was dialed.
     to: (PublicKey, SocketAddr),
     began: Instant,
     begins: Begins,
@@ -65,7 +65,7 @@ impl Local<'_> {
         self.send_to(caller.0, callee, arrives, Event::Called(Box::new(called)));
     }
 
-    /// A request is at its callee, which may be down, another node, or one that excluded the caller.
+    /// A request arrives at its callee, which may be down, be another node, or have excluded the caller.
     pub(super) fn on_called(&mut self, mut called: Called) {
         let (now, config) = (self.shard.now, &self.shared.config.calls);
         let (callee, caller, (from, address)) = (called.callee, called.key.caller, called.from);
@@ -82,7 +82,7 @@ impl Local<'_> {
         }
         let life = self.shard.nodes[callee].life;
         if matches!(called.begins, Begins::Connected(Some(other)) if other != life) {
-            // The connection is one of an earlier life: that is found out, and a new one is made.
+            // The connection belongs to an earlier life. The caller detects that and makes a new one.
             self.shard.counts.calls.handshakes += 1;
             let leg = self.leg(caller.0, callee, called.bytes.len());
             let draws = &mut self.shard.nodes[callee].place.call_draws;

@@ -8,20 +8,20 @@ use crate::calls::CallConfig;
 use crate::disk::DiskConfig;
 use crate::network::NetworkConfig;
 
-/// See each field. Everything that happens follows from these and from what the world is told.
+/// The parameters of a world. Everything that happens follows from these and from the requests to the world.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorldConfig {
-    /// Makes every run repeatable.
+    /// The seed, which makes every run repeatable.
     pub seed: u64,
     /// The network between the nodes.
     pub network: NetworkConfig,
     /// Their disks.
     pub disk: DiskConfig,
-    /// Large requests.
+    /// The time limits of calls.
     pub calls: CallConfig,
     /// The nodes' own parameters.
     pub node: potluck_node::Config,
-    /// Wall clocks are off by up to this, either way.
+    /// Largest error of wall clocks, either way.
     pub clock_skew: Duration,
     /// Whether nodes need a certificate of the world's authority, as in `invite` networks.
     pub invite: bool,
@@ -29,14 +29,14 @@ pub struct WorldConfig {
     pub open: Option<Difficulty>,
     /// Revocations that a node keeps.
     pub revocations_max: usize,
-    /// Datagrams that wait for a paused process; more are lost, as in a socket's buffer.
+    /// Datagrams that wait for a paused process. Further ones are lost, as in a socket's buffer.
     pub socket_queue: usize,
-    /// Shards with a thread each. The trace of a run is the same with any number of them.
+    /// Shards, each with its own thread. The trace of a run is the same with any number of them.
     pub shards: usize,
 }
 
 impl WorldConfig {
-    /// The defaults: real parameters, the Internet on a good day, datagrams not sealed.
+    /// The defaults: real parameters, good Internet connections, datagrams not sealed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -60,14 +60,14 @@ impl WorldConfig {
         }
     }
 
-    /// With this number of shards, at least one.
+    /// Sets the number of shards, at least one.
     #[must_use]
     pub const fn sharded(mut self, shards: usize) -> Self {
         self.shards = shards;
         self
     }
 
-    /// With these defences against hostile members; all are on by default.
+    /// Sets the enabled defences against hostile members; by default all are.
     #[must_use]
     pub const fn defended(mut self, defences: Defences) -> Self {
         self.node.kv.defences = defences;
@@ -75,22 +75,22 @@ impl WorldConfig {
         self
     }
 
-    /// With datagrams sealed as in the real world, or not, which is several times faster.
+    /// Sets whether datagrams are sealed as in the real world. Without seals a run is several times faster.
     #[must_use]
     pub const fn sealed(mut self, seal: bool) -> Self {
         self.node.link.seal = seal;
         self
     }
 
-    /// With certificates, as in an `invite` network.
+    /// Requires certificates, as in an `invite` network.
     #[must_use]
     pub const fn invite(mut self) -> Self {
         self.invite = true;
         self
     }
 
-    /// With puzzles and the parameters of an `open` network. A few bits each: the nodes solve them in real
-    /// time. After other changes to the nodes' parameters, which it narrows.
+    /// Requires puzzles of a few bits, which the nodes solve in real time, and uses the parameters of an
+    /// `open` network. To be called after other changes of the nodes' parameters, which it narrows.
     ///
     /// # Panics
     /// Over 12 bits each, which would take minutes for a thousand nodes.
@@ -111,14 +111,14 @@ impl WorldConfig {
         self
     }
 
-    /// With this many replicas of a record, and siblings to suit.
+    /// Sets the number of replicas of a record, and the size of close groups to match.
     #[must_use]
     pub const fn replication(mut self, replicas: u16) -> Self {
         self.node.kv.replication = replicas;
         self
     }
 
-    /// With this many writers of a key and entries of a context.
+    /// Sets the most writers of a key, and entries of a context.
     #[must_use]
     pub const fn writers(mut self, writers: u16, context_entries: usize) -> Self {
         self.node.kv.writers_max = writers;
@@ -126,14 +126,14 @@ impl WorldConfig {
         self
     }
 
-    /// With this many writers of a counter, set or map.
+    /// Sets the most writers of a counter, set or map.
     #[must_use]
     pub const fn shared_writers(mut self, writers: u16) -> Self {
         self.node.kv.shared_writers_max = writers;
         self
     }
 
-    /// With this many revocations that a node keeps.
+    /// Sets the most revocations that a node keeps.
     #[must_use]
     pub const fn revocations(mut self, most: usize) -> Self {
         self.revocations_max = most;

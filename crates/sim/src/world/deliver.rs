@@ -1,4 +1,4 @@
-//! Events and what they do when their time has come.
+//! Events, and their handling when they are due.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::world::hostile::HostileEvent;
 use crate::world::shard::Local;
 use crate::world::shared::{Recipient, Shared};
 
-/// How often a node is told what its wall clock shows.
+/// Interval at which a node gets the time of its wall clock.
 pub(crate) const CLOCK_TICK: Duration = Duration::from_secs(1);
 
-/// What can be due in a world.
+/// An event of a world.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A node's process starts.
@@ -40,21 +40,21 @@ pub(crate) enum Event {
     CallTimeout(CallKey),
     /// A second has passed on a wall clock.
     ClockTick(Life),
-    /// A paused process goes on.
+    /// A paused process continues.
     Resume(Life),
     /// A process gets no processor time for `stall`, each `every`, until a time.
     Starve { life: Life, stall: Duration, every: Duration, until: Instant },
-    /// Something of a hostile member.
+    /// An event of a hostile member.
     Hostile(HostileEvent),
     /// The answer of a hostile member to a call arrives.
     HostileAnswered { key: CallKey, bytes: Bytes },
-    /// Something about a stream of granules.
+    /// An event of a stream of granules.
     Pipe(PipeEvent),
-    /// A name was not found: there is no DNS here.
+    /// A name was not found, because there is no DNS in the simulation.
     Unresolved { life: Life, name: String },
 }
 
-/// A datagram on its way.
+/// A datagram that is being transferred.
 #[derive(Debug, Clone)]
 pub(crate) struct Datagram {
     pub(crate) from: SocketAddr,
@@ -107,7 +107,7 @@ impl Local<'_> {
         node.life == life && node.is_up()
     }
 
-    /// What a node's wall clock shows is given to it.
+    /// Gives the time of its wall clock to a node.
     pub(crate) fn tell_time(&mut self, node: NodeIndex) {
         let exact = Shared::wall_clock(self.shard.now);
         let now = self.shard.nodes[node].wall_clock(exact);
@@ -138,7 +138,7 @@ impl Local<'_> {
         }
     }
 
-    /// After a timeout the next deadline must be later: a machine that forgets to move its timer
+    /// Checks that after a timeout the next deadline is later. A machine that does not advance its timer
     /// would spin for ever.
     fn check_timer(&mut self, life: Life, local: Instant, was: &'static str) {
         if !self.is_life(life) {
@@ -147,7 +147,7 @@ impl Local<'_> {
         let Some(process) = self.shard.nodes[life.0].process.as_mut() else { return };
         let stuck = process.machine.poll_timeout().filter(|next| next.at <= local);
         if let Some(next) = stuck {
-            // Virtual time must go on whatever the machine does.
+            // Virtual time must advance whatever the machine does.
             let at = self.shard.now + Duration::from_millis(1);
             process.wake = Some(at);
             self.shard.plan(life.0, at, Event::Wake(life));
@@ -174,7 +174,7 @@ impl Local<'_> {
                 self.feed(node, Input::Datagram { from, bytes });
             }
             Recipient::Hostile(hostile) => self.hostile_datagram(hostile, from, &bytes),
-            // It went to an address that no node has, or none has any more.
+            // It was sent to an address that no node has, or no longer has.
             Recipient::Node(_) | Recipient::Stranger => self.shard.strangers.receive(to, &bytes),
         }
     }
@@ -192,14 +192,14 @@ impl Local<'_> {
         }
     }
 
-    /// Starts the next batch of a disk that has something to do.
+    /// Starts the next batch of a disk with waiting operations.
     pub(crate) fn kick_disk(&mut self, life: Life) {
         if let Some(time) = self.shard.nodes[life.0].disk.begin() {
             self.shard.plan(life.0, self.shard.now + time, Event::Disk(life));
         }
     }
 
-    /// Gives one input to a node and carries out what it wants done.
+    /// Passes one input to a node and carries out its outputs.
     pub(crate) fn feed(&mut self, node: NodeIndex, input: Input) {
         let now = self.shard.now;
         let Some(process) = self.shard.nodes[node].process.as_mut() else { return };
@@ -222,7 +222,7 @@ impl Local<'_> {
         self.drain(node);
     }
 
-    /// Carries out what a node wants done.
+    /// Carries out the outputs of a node.
     pub(crate) fn drain(&mut self, node: NodeIndex) {
         let Some(process) = self.shard.nodes[node].process.as_mut() else { return };
         let mut outputs = std::mem::take(&mut self.shard.outbox);
@@ -248,14 +248,14 @@ impl Local<'_> {
         }
         let Some(deadline) = process.machine.poll_timeout() else { return };
         let at = process.global(deadline.at).max(now);
-        // An earlier wake-up that is planned already looks at the deadline anew.
+        // An earlier planned wake-up checks the deadline again.
         if process.wake.is_none_or(|planned| at < planned) {
             process.wake = Some(at);
             self.shard.plan(node, at, Event::Wake(life));
         }
     }
 
-    /// Hands a datagram of a node to the network.
+    /// Passes a datagram of a node to the network.
     pub(crate) fn transmit(&mut self, node: NodeIndex, to: SocketAddr, bytes: Bytes) {
         let from = self.source(node, to);
         let ends = (crate::network::Endpoint::Node(node), self.shared.endpoint(to));

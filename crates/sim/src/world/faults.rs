@@ -1,4 +1,4 @@
-//! What can go wrong with nodes and the network between them.
+//! Faults of nodes and of the network between them.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::world::deliver::Event;
 use crate::world::shard::Local;
 
 impl World {
-    /// The power of a node goes: its process is gone, and so is what its disk had not synced.
+    /// Power failure of a node: its process and the unsynced changes of its disk are lost.
     pub fn crash(&mut self, node: NodeIndex) {
         if !self.node(node).is_up() {
             return;
@@ -30,26 +30,26 @@ impl World {
         });
     }
 
-    /// A node that is down starts again, with the same identity and what its disk kept.
+    /// Starts a node that is down, with the same identity and the contents of its disk.
     pub fn restart(&mut self, node: NodeIndex) {
         self.note(format!("{node} restarts"));
         self.start(node);
     }
 
-    /// A node's machine sleeps for a while and then goes on. Its monotonic clock runs on, and the
-    /// process is told that it slept (`Input::Resumed`).
+    /// A node's machine sleeps for a time and then continues. Its monotonic clock advances, and the process
+    /// is told that it slept (`Input::Resumed`).
     pub fn pause(&mut self, node: NodeIndex, time: Duration) {
         self.at(node, |local| local.stand_still(node, time, true));
     }
 
-    /// A node's process gets no processor time for a while and then goes on, without being told:
-    /// all that came meanwhile comes in one burst. Its monotonic clock runs on.
+    /// A node's process gets no processor time for a time and then continues, without being told: everything
+    /// that arrived meanwhile comes in one burst. Its monotonic clock advances.
     pub fn stall(&mut self, node: NodeIndex, time: Duration) {
         self.at(node, |local| local.stand_still(node, time, false));
     }
 
-    /// For `time` a node's process gets no processor time but for a moment each `every`: it stands
-    /// still for `stall` each, and handles what came in between in bursts.
+    /// For `time` a node's process gets processor time only for a moment in each `every`: it stands still for
+    /// `stall`, and handles what arrived in between in bursts.
     pub fn starve(&mut self, node: NodeIndex, stall: Duration, every: Duration, time: Duration) {
         let (life, until) = ((node, self.node(node).life), self.now + time);
         self.note(format!("{node} is starved for {time:?}: {stall:?} each {every:?}"));
@@ -57,18 +57,18 @@ impl World {
         self.at(node, |local| local.starve_on(life, stall, every, until));
     }
 
-    /// A node is asked to say good-bye; it is down when the command has ended.
+    /// Asks a node to leave. It is down when the command has ended.
     pub fn leave(&mut self, node: NodeIndex) -> CommandId {
         self.note(format!("{node} leaves"));
         self.command(node, Command::Leave)
     }
 
-    /// A node's wall clock is set forward.
+    /// Sets a node's wall clock forward.
     pub fn clock_forward(&mut self, node: NodeIndex, by: Duration) {
         self.set_clock(node, by, false);
     }
 
-    /// A node's wall clock is set back.
+    /// Sets a node's wall clock back.
     pub fn clock_back(&mut self, node: NodeIndex, by: Duration) {
         self.set_clock(node, by, true);
     }
@@ -81,21 +81,21 @@ impl World {
         });
     }
 
-    /// A node's disk gets a fault, or gets well.
+    /// Sets or ends a fault of a node's disk.
     pub fn disk_fault(&mut self, node: NodeIndex, fault: Option<DiskFault>) {
         self.note(format!("the disk of {node}: {fault:?}"));
         self.disk(node).set_fault(fault);
     }
 
-    /// A bit of each envelope of `key` on a node's disk flips, and nothing says so. Says how many
-    /// envelopes that were.
+    /// Flips a bit of each envelope of `key` on a node's disk, without an error. Returns the number of
+    /// envelopes.
     pub fn damage(&mut self, node: NodeIndex, key: &Key, place: Place) -> usize {
         let rows = self.disk(node).damage(key, place);
         self.note(format!("{rows} rows of {key:?} as {place:?} go bad on the disk of {node}"));
         rows
     }
 
-    /// A node gets another address at once, and is told. Nothing that goes to the old one arrives.
+    /// Gives a node another address at once, and tells the node. Packets to the old address are lost.
     pub fn change_address(&mut self, node: NodeIndex) -> SocketAddr {
         let address = NodeIndex::moved_address(self.moves);
         self.moves += 1;
@@ -109,18 +109,18 @@ impl World {
         address
     }
 
-    /// A node's own line to the network gets a fault, or gets well.
+    /// Sets or ends a fault of a node's own line.
     pub fn link_fault(&mut self, node: NodeIndex, fault: Option<LinkFault>) {
         self.note(format!("the line of {node}: {fault:?}"));
         self.shared_mut().network.set_fault(Endpoint::Node(node), fault);
     }
 
-    /// This share of the datagrams from one node to another is lost on top of all others; 0: none.
+    /// Sets the additional loss of datagrams from one node to another; 0: none.
     pub fn pair_loss(&mut self, from: NodeIndex, to: NodeIndex, share: f64) {
         self.shared_mut().network.set_pair_loss(Endpoint::Node(from), Endpoint::Node(to), share);
     }
 
-    /// Nothing passes between two groups any more; nodes in neither talk to both.
+    /// Blocks all traffic between two groups. Nodes in neither group reach both.
     pub fn partition(
         &mut self,
         first: &[NodeIndex],
@@ -150,13 +150,13 @@ impl World {
         self.shards.iter_mut().for_each(|shard| shard.lines.clear());
     }
 
-    /// Holds all datagrams from one node to another back for a while.
+    /// Delays all datagrams from one node to another for a time.
     pub fn clog(&mut self, from: NodeIndex, to: NodeIndex, time: Duration) {
         let until = self.now + time;
         self.shard_of(from).lines.clog(Endpoint::Node(from), Endpoint::Node(to), until);
     }
 
-    /// Changes how the network behaves from now on.
+    /// Changes the parameters of the network from now on.
     pub fn set_network(&mut self, change: impl FnOnce(&mut NetworkConfig)) {
         self.shared_mut().network.change(change);
     }

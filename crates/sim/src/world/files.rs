@@ -1,8 +1,8 @@
 //! Files between simulated nodes: what each holds, and streams of granules as pipes with a rate.
 //!
-//! The uplink of a node sends one granule after the other, in turn over its streams, and the
-//! downlink of the receiver takes them one after the other. A granule that came is there: nothing
-//! is hashed here, a liar's granules are false because it was told to lie.
+//! The uplink of a node sends one granule after the other, in turn over its streams, and the downlink of the
+//! receiver takes them one after the other. A granule that arrived counts as verified: nothing is hashed
+//! here, and the granules of a node with `false_every` count as false.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -23,14 +23,14 @@ use crate::world::deliver::Event;
 use crate::world::shard::Local;
 use crate::world::{HostileIndex, World};
 
-/// How long a stream to a dead node takes to fail.
+/// Time until a stream to a dead node fails.
 const LOST: Duration = Duration::from_secs(5);
-/// How often a receiver hears of parts of a granule.
+/// Interval at which a receiver is told of parts of a granule.
 const MOVED: Duration = Duration::from_millis(500);
-/// Such parts of one granule, at most.
+/// Most such parts of one granule.
 const PARTS_MAX: u32 = 240;
 
-/// How a node gives and takes.
+/// The line of a node.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
     /// Bytes a second that it sends.
@@ -39,25 +39,25 @@ pub struct Line {
     pub down: f64,
     /// One of this number of granules that it sends is false.
     pub false_every: Option<u64>,
-    /// It takes streams and says nothing in them.
+    /// It accepts streams and sends nothing.
     pub mute: bool,
 }
 
 impl Default for Line {
-    /// An honest node at 100 Mbit/s each way.
+    /// An honest node with 100 Mbit/s each way.
     fn default() -> Self {
         Self { up: 12_500_000.0, down: 12_500_000.0, false_every: None, mute: false }
     }
 }
 
-/// How a fetch ended.
+/// The end of a fetch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FetchEnd {
     /// When it began and ended.
     pub times: (Instant, Instant),
-    /// Why it failed, if it did.
+    /// The error, if it failed.
     pub error: Option<FetchError>,
-    /// What it did.
+    /// The results.
     pub report: FetchReport,
 }
 
@@ -83,11 +83,11 @@ struct Pipe {
     serve: ServeId,
     blob: BlobId,
     division: Division,
-    /// Granules that are still to be sent.
+    /// Granules that were not sent yet.
     granules: VecDeque<u32>,
     /// Granules that were sent and have not arrived.
     under_way: u32,
-    /// The hostile member that serves, if no node does.
+    /// The hostile member that serves the stream, if no node does.
     hostile: Option<HostileIndex>,
 }
 
@@ -98,16 +98,16 @@ pub(crate) struct Pipes {
     next: u64,
 }
 
-/// Something about a stream is due.
+/// An event of a stream.
 #[derive(Debug)]
 pub(crate) enum PipeEvent {
     /// The request arrives.
     Asked(u64),
     /// A granule has left the sender.
     Sent(u64),
-    /// It has arrived.
+    /// A granule has arrived.
     Arrived(u64, u32),
-    /// A part of it has.
+    /// A part of a granule has arrived.
     Moved(u64),
     /// A few bytes of a hostile member that never ends a granule have arrived.
     Dripped(u64),
@@ -116,7 +116,7 @@ pub(crate) enum PipeEvent {
 }
 
 impl World {
-    /// Sets how a node gives and takes.
+    /// Sets the line of a node.
     pub fn set_line(&mut self, node: NodeIndex, line: Line) {
         self.shard_of(node).nodes[node].files.line = line;
     }
@@ -145,7 +145,7 @@ impl World {
         self.at(node, |local| local.feed(node, Input::Swarm(Told::Begin(begin))));
     }
 
-    /// How a node's fetch of a blob ended, if it has.
+    /// The end of a node's fetch of a blob, if it has ended.
     #[must_use]
     pub fn fetched(&self, node: NodeIndex, blob: &BlobId) -> Option<&FetchEnd> {
         self.node(node).files.ended.get(blob)
@@ -209,7 +209,7 @@ impl Local<'_> {
             Wanted::Failed { fetch, error, report } => {
                 self.end_fetch(life, fetch, Some(error), report);
             }
-            // A node of the world tells all that it shares.
+            // A node of the world reports all shared blobs to its core.
             Wanted::MoreRoots { .. } => {
                 self.tell(life, Told::Roots { roots: Vec::new(), over: true });
             }
@@ -325,7 +325,7 @@ impl Local<'_> {
         }
     }
 
-    /// A hostile member serves a stream as its manners are.
+    /// A hostile member serves a stream by its manners.
     fn serve_hostile(&mut self, id: u64, hostile: HostileIndex, blob: &BlobId) {
         match self.hostile_serves(hostile, blob) {
             Service::Refuse => self.end_pipe(id, TransferEnd::NotHeld),
@@ -335,7 +335,7 @@ impl Local<'_> {
         }
     }
 
-    /// The next granule of a stream takes its turn on the uplink.
+    /// The next granule of a stream uses the uplink.
     fn send_next(&mut self, id: u64) {
         let Some(pipe) = self.shard.pipes.open.get(&id) else { return };
         let files = &mut self.shard.nodes[pipe.from.0].files;

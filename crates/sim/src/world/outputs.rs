@@ -1,4 +1,4 @@
-//! What nodes want done, and the world doing it.
+//! The outputs of nodes, and how the world carries them out.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::world::deliver::Event;
 use crate::world::population::OWN_COMMANDS;
 use crate::world::shard::Local;
 
-/// How long a name server takes to say that it knows nothing.
+/// Time until a name server answers that a name does not exist.
 const RESOLVE_TIME: Duration = Duration::from_millis(20);
 
 impl Local<'_> {
@@ -55,7 +55,7 @@ impl Local<'_> {
                 self.look_for_names(life, query, &words, max);
             }
             Output::Message(message) => self.on_message(life.0, message),
-            // The world gives certificates itself; see `world::admission`.
+            // The world issues certificates itself; see `world::admission`.
             Output::Admitted { .. } | Output::Enroll { .. } | Output::Renewed { .. } => {}
             Output::Expelled { public_key } => self.shard.nodes[index].papers.expel(public_key),
             Output::SaveRevocations { revocations } => {
@@ -92,7 +92,7 @@ impl Local<'_> {
         }
     }
 
-    /// A command has ended. Those that the world gives itself have no outcome.
+    /// A command has ended. Commands of the world itself have no outcome.
     pub(crate) fn end_command(&mut self, node: NodeIndex, id: CommandId, reply: Option<Reply>) {
         let Some((node, asked)) = self.shard.commands.pending.remove(&id) else {
             let line = format!("a second answer to command {}: {reply:?}", id.0);

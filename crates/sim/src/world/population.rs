@@ -1,4 +1,4 @@
-//! Nodes come into the world, start, and stop.
+//! Nodes are added, start, and stop.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use crate::world::open::{self, Solves};
 use crate::world::shard::Local;
 use crate::world::{NodeFiles, World};
 
-/// Entry points that a new node is given.
+/// Entry points of a new node.
 const ENTRIES: u64 = 3;
-/// Commands of the world itself are numbered from here on.
+/// The first id of commands that the world itself gives.
 pub(super) const OWN_COMMANDS: u64 = 1 << 63;
 
 impl World {
@@ -30,8 +30,8 @@ impl World {
         index
     }
 
-    /// Adds `count` nodes, one after the other within `time`. Each knows up to three earlier ones,
-    /// every fourth of them only by their addresses.
+    /// Adds `count` nodes, one after the other within `time`. Each has up to three earlier ones as entry
+    /// points; for about one node in four these are addresses without keys.
     pub fn grow(&mut self, count: usize, time: Duration) -> Vec<NodeIndex> {
         let mut rng = self.fork_rng("grow");
         let mut added = Vec::with_capacity(count);
@@ -46,7 +46,7 @@ impl World {
         added
     }
 
-    /// A network of `count` nodes that have all joined, or `None` if they had not within `bound`.
+    /// A network of `count` nodes that have all joined. `None` if they have not within `bound`.
     pub fn form(
         &mut self,
         count: usize,
@@ -150,7 +150,7 @@ impl World {
         self.at(index, |local| local.start(index));
     }
 
-    /// How far the clocks of its peers lie ahead of a node's own, as they told it.
+    /// The difference of its peers' clocks from a node's own, according to the node.
     #[must_use]
     pub fn clock_offset(&self, index: NodeIndex) -> Option<potluck_link::ClockOffset> {
         let process = self.node(index).process.as_ref()?;
@@ -224,7 +224,7 @@ impl Local<'_> {
         self.shard.plan(index, now + CLOCK_TICK, Event::ClockTick(life));
     }
 
-    /// Ends a node's process without a warning; its commands stay unanswered.
+    /// Ends a node's process without warning; its commands get no answer.
     pub(crate) fn kill(&mut self, index: NodeIndex) {
         let node = &mut self.shard.nodes[index];
         if node.process.take().is_none() {
@@ -239,7 +239,7 @@ impl Local<'_> {
         }
     }
 
-    /// A node has said good-bye: its process ends in order, with all on disk.
+    /// A node has left: its process ends normally, with everything on disk.
     pub(crate) fn stop_after_leave(&mut self, index: NodeIndex) {
         let node = &mut self.shard.nodes[index];
         node.left = true;

@@ -1,8 +1,8 @@
 //! A prepared network: its nodes know each other from the start, so that a run about something else does not
 //! spend most of its time on joining.
 //!
-//! Each node gets what a join would have given it: contacts in its routing table and the records of members.
-//! It makes its sessions, its links of overlays and what follows from them itself, as every node does.
+//! Each node gets what a join would have given it: contacts in its routing table, and the records of members.
+//! It makes its sessions and overlay links itself, as every node does.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::world::shard::Local;
 
 /// All nodes start within this time.
 const STARTS: Duration = Duration::from_secs(1);
-/// Contacts on each side of a node in the order of ids: its close group is among them.
+/// Contacts on each side of a node in the order of ids. They include its close group.
 const NEAR: usize = 64;
-/// Contacts from everywhere. More would not find room in most tables.
+/// Random contacts. More would not fit into most tables.
 const FAR: usize = 192;
 
 impl World {
@@ -62,7 +62,7 @@ impl World {
     }
 }
 
-/// The places in the order of ids of the nodes that one of them knows.
+/// The positions, in the order of ids, of the nodes that one of them knows.
 fn acquaintances(place: usize, count: usize, rng: &mut Rng) -> BTreeSet<usize> {
     let near = (1..=NEAR.min(count - 1))
         .flat_map(|step| [(place + step) % count, (place + count - step) % count]);

@@ -1,4 +1,4 @@
-//! What nodes told their users, and what they sent: kept for the checkers of a run.
+//! The reports of nodes to their users, and their traffic, kept for the checks of a run.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,10 +20,10 @@ const MESSAGES_MAX: usize = 16_384;
 const EVENTS_MAX: usize = 16_384;
 /// Changes of watched records kept for each node; older ones are dropped.
 const CHANGES_MAX: usize = 16_384;
-/// What IPv4 and UDP put before a datagram.
+/// Bytes of the headers of IPv4 and UDP.
 const HEADER_BYTES: u64 = 28;
 
-/// What one node sent and got since the world began. Granules of files are not in it.
+/// The traffic of one node since the world began, without granules of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
     /// Datagrams handed to the network.
@@ -34,9 +34,9 @@ pub struct Traffic {
     pub datagrams_in: u64,
     /// Their bytes, with 28 of headers each.
     pub bytes_in: u64,
-    /// Bytes of calls and their answers sent, without what a transport puts around them.
+    /// Bytes of calls and their answers sent, without the framing of a transport.
     pub call_bytes_out: u64,
-    /// Bytes of calls and their answers that came, likewise.
+    /// Bytes of calls and their answers received, without the framing of a transport.
     pub call_bytes_in: u64,
 }
 
@@ -51,7 +51,7 @@ impl Traffic {
         self.bytes_in += bytes as u64 + HEADER_BYTES;
     }
 
-    /// What was added since `earlier`.
+    /// The difference since `earlier`.
     #[must_use]
     pub const fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -70,15 +70,15 @@ impl Traffic {
         self.bytes_out + self.call_bytes_out
     }
 
-    /// All bytes that came.
+    /// All bytes received.
     #[must_use]
     pub const fn all_in(&self) -> u64 {
         self.bytes_in + self.call_bytes_in
     }
 }
 
-/// What a node said, with the number of the peer that it is about: some ten times smaller than the event,
-/// and worlds keep hundreds for each node.
+/// A report of a node, with the number of the peer that it is about. It is about ten times smaller than the
+/// event, and worlds keep hundreds for each node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Said {
     Member(u32, MemberChange),
@@ -90,7 +90,7 @@ pub(crate) enum Said {
     LastResort,
 }
 
-/// The peers that nodes of a shard spoke of, numbered.
+/// The peers in the reports of a shard's nodes, numbered.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     list: Vec<Peer>,
@@ -105,7 +105,7 @@ impl Peers {
         })
     }
 
-    /// What is kept of an event; `None` for those that no scenario asks for.
+    /// The report for an event. `None` for events that no scenario reads.
     fn said(&mut self, event: &Event) -> Option<Said> {
         Some(match event {
             Event::Member(MemberEvent { peer, change }) => Said::Member(self.number(peer), *change),
@@ -133,7 +133,7 @@ impl Peers {
     }
 }
 
-/// The newest of something, each with its time, and how many there ever were.
+/// The newest entries, each with its time, and the number of all entries so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Newest<T> {
     items: VecDeque<(Instant, T)>,
@@ -163,7 +163,7 @@ impl<T> Newest<T> {
     }
 }
 
-/// What one node told its user.
+/// The reports of one node to its user.
 #[derive(Debug)]
 pub(crate) struct Told {
     messages: Newest<Message>,
@@ -215,7 +215,7 @@ impl Local<'_> {
         self.feed(node, shared_names(names));
     }
 
-    /// Looks through what a node shares, as its index on disk does.
+    /// Searches the names that a node shares, as its index on disk does.
     pub(crate) fn look_for_names(
         &mut self,
         life: Life,
@@ -231,13 +231,13 @@ impl Local<'_> {
 }
 
 impl World {
-    /// The messages of topics that a node handed to its subscribers, over all its lives, oldest
-    /// first, with the times; the last 16,384.
+    /// The messages of topics that a node delivered to its subscribers, over all its lives, oldest first,
+    /// with the times; the last 16,384.
     pub fn messages(&self, node: NodeIndex) -> impl Iterator<Item = &(Instant, Message)> {
         self.node(node).told.messages.iter()
     }
 
-    /// How many messages a node told its subscribers that they missed, over all its lives.
+    /// The number of messages that a node reported to its subscribers as missed, over all its lives.
     #[must_use]
     pub fn messages_missed(&self, node: NodeIndex) -> u64 {
         self.node(node).told.missed
@@ -249,27 +249,27 @@ impl World {
         self.node(node).told.changes.iter()
     }
 
-    /// How many messages that ever were.
+    /// The number of all messages delivered.
     #[must_use]
     pub fn messages_seen(&self, node: NodeIndex) -> u64 {
         self.node(node).told.messages.seen()
     }
 
-    /// What a node said about members, its neighbours and its own isolation ([`Event::Member`],
-    /// `NeighbourUp`, `NeighbourDown`, `Isolated`, `Reunited`), over all its lives, oldest first,
-    /// with the times; the last 16,384.
+    /// The reports of a node about members, its neighbours and its own isolation ([`Event::Member`],
+    /// `NeighbourUp`, `NeighbourDown`, `Isolated`, `Reunited`), over all its lives, oldest first, with the
+    /// times; the last 16,384.
     pub fn member_events(&self, node: NodeIndex) -> impl Iterator<Item = (Instant, Event)> {
         let peers = &self.shards[self.shared.home(node)].peers;
         self.node(node).told.events.iter().map(|(at, said)| (*at, peers.event(*said)))
     }
 
-    /// How many such events there ever were.
+    /// The number of all such events.
     #[must_use]
     pub fn member_events_seen(&self, node: NodeIndex) -> u64 {
         self.node(node).told.events.seen()
     }
 
-    /// What a node sent and got since the world began. Take it twice and use [`Traffic::since`].
+    /// The traffic of a node since the world began. Use [`Traffic::since`] for differences.
     #[must_use]
     pub fn traffic(&self, node: NodeIndex) -> Traffic {
         self.node(node).place.traffic
@@ -281,7 +281,7 @@ impl World {
     }
 }
 
-/// How a node is told of what it shares: too many names stay on its disk.
+/// The input for a node's shared names. If there are too many, they stay on its disk.
 pub(crate) fn shared_names(names: Vec<FoundFile>) -> Input {
     if names.len() > potluck_gossip::search::NAMES_MAX {
         Input::SharedNamesElsewhere(names.len())

@@ -1,4 +1,4 @@
-//! Nodes behind routers: their address is a private one that no other node can send to.
+//! Nodes behind routers. Their address is a private one to which no other node can send.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,7 +10,7 @@ use crate::world::World;
 use crate::world::shard::Local;
 
 impl World {
-    /// Adds a node behind a router of its own; it starts at once and knows these entry points.
+    /// Adds a node behind its own router. It starts at once and has these entry points.
     pub fn spawn_behind(&mut self, kind: NatKind, entries: Vec<EntryPoint>) -> NodeIndex {
         let index = self.add(entries);
         let number = self.shared.routers.len();
@@ -18,7 +18,7 @@ impl World {
         let outer = Ipv4Addr::new(100, 127, low[0], low[1]).into();
         let node = &mut self.shard_of(index).nodes[index];
         node.place.nat = Some(Box::new(Nat::new(kind, outer)));
-        // The port stays; many homes have the same addresses.
+        // The port stays the same. Many homes have the same private addresses.
         let address = (Ipv4Addr::new(192, 168, 0, 2), node.peer.contact.address.port()).into();
         let old = std::mem::replace(&mut node.peer.contact.address, address);
         let shared = self.shared_mut();
@@ -29,7 +29,7 @@ impl World {
         index
     }
 
-    /// The router of a node starts anew: its mappings are gone.
+    /// Restarts the router of a node: its mappings are lost.
     pub fn restart_router(&mut self, node: NodeIndex) {
         self.note(format!("the router of {node} starts anew"));
         if let Some(nat) = &mut self.shard_of(node).nodes[node].place.nat {
@@ -39,7 +39,7 @@ impl World {
 }
 
 impl Local<'_> {
-    /// From where the network sees a packet of a node to this address come.
+    /// The source address that the network sees for a packet of a node to this address.
     pub(crate) fn source(&mut self, node: NodeIndex, to: SocketAddr) -> SocketAddr {
         let now = self.shard.now;
         let node = &mut self.shard.nodes[node];
@@ -47,7 +47,7 @@ impl Local<'_> {
         node.place.nat.as_mut().map_or(inner, |nat| nat.outbound(now, inner, to))
     }
 
-    /// Whether a node still has this address on the side of the network.
+    /// Whether a node still has this outer address.
     pub(crate) fn has_address(&self, node: NodeIndex, address: SocketAddr) -> bool {
         self.shared.owner(address) == Some(node)
     }
@@ -59,7 +59,7 @@ impl Local<'_> {
         nat.is_none_or(|nat| nat.inbound(now, from, to.port()).is_some())
     }
 
-    /// The node that a connection from `node` to an address leads to, in a world of one shard.
+    /// The node that a connection from `node` to an address reaches, in a world of one shard.
     pub(crate) fn dialed(&mut self, node: NodeIndex, to: SocketAddr) -> Option<NodeIndex> {
         let from = self.source(node, to);
         let owner = self.shared.owner(to)?;

@@ -1,7 +1,7 @@
-//! A shard: some of the nodes of a world with an event queue of their own.
+//! A shard: some of the nodes of a world, with an event queue.
 //!
-//! **Invariant:** an event touches only what is in its shard and reads what all share. What it causes
-//! elsewhere it posts, with an instant that is at least the lookahead of the network later.
+//! **Invariant:** an event changes only state of its shard and reads the shared state. Events for other
+//! shards are posted, at least the lookahead of the network later.
 
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
@@ -48,7 +48,7 @@ impl IndexMut<NodeIndex> for Nodes {
     }
 }
 
-/// An event on its way to another shard.
+/// An event for another shard.
 #[derive(Debug)]
 pub(crate) struct Post {
     pub(crate) to: usize,
@@ -59,12 +59,12 @@ pub(crate) struct Post {
 /// The commands of the nodes of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
-    /// Which node was asked, and when.
+    /// The asked node and the time of each command.
     pub(crate) pending: BTreeMap<CommandId, (NodeIndex, Instant)>,
     pub(crate) outcomes: BTreeMap<CommandId, Outcome>,
 }
 
-/// Counts of one shard.
+/// Counters of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) calls: CallStats,
@@ -74,7 +74,7 @@ pub(crate) struct Counts {
     pub(crate) storage_ops: u64,
 }
 
-/// See the module.
+/// A shard. See the module.
 pub(crate) struct Shard {
     pub(crate) number: usize,
     pub(crate) now: Instant,
@@ -83,11 +83,11 @@ pub(crate) struct Shard {
     pub(crate) lines: Lines,
     pub(crate) strangers: Strangers,
     pub(crate) tap: Tap,
-    /// All of them are in the first shard.
+    /// The hostile members. All of them are in the first shard.
     pub(crate) hostiles: Vec<Hostile>,
     /// Streams of files; only in worlds of one shard.
     pub(crate) pipes: Pipes,
-    /// The peers that its nodes spoke of.
+    /// The peers in reports of its nodes.
     pub(crate) peers: Peers,
     pub(crate) commands: Commands,
     pub(crate) outbox: Vec<Output>,
@@ -117,17 +117,17 @@ impl Shard {
         }
     }
 
-    /// Takes an event at a node into the trace.
+    /// Adds an event at a node to the trace.
     pub(crate) fn trace(&mut self, node: NodeIndex, kind: &'static [u8; 4], bytes: &[u8]) {
         self.nodes[node].chain.event(self.now, *kind, bytes);
     }
 
-    /// Notes something about a node for people; it enters the trace as well.
+    /// Adds a note about a node to the log; it enters the trace too.
     pub(crate) fn note(&mut self, node: NodeIndex, line: String) {
         self.take_note(node, line, false);
     }
 
-    /// A machine broke its contract.
+    /// Records that a machine violated its contract.
     pub(crate) fn violated(&mut self, node: NodeIndex, line: String) {
         self.take_note(node, line, true);
     }
@@ -137,13 +137,13 @@ impl Shard {
         self.notes.push(Note { at: self.now, node: node.get(), line, broken });
     }
 
-    /// Plans an event that concerns `node` and nothing outside this shard.
+    /// Plans an event that affects `node` and nothing outside this shard.
     pub(crate) fn plan(&mut self, node: NodeIndex, at: Instant, event: Event) {
         let when = self.caused(node, at);
         self.queue.push(when, event);
     }
 
-    /// The place in the order of events of one more event that `node` causes.
+    /// The rank of one more event that `node` causes.
     pub(crate) fn caused(&mut self, node: NodeIndex, at: Instant) -> When {
         let caused = &mut self.nodes[node].caused;
         *caused += 1;
@@ -160,14 +160,14 @@ impl Shard {
     }
 }
 
-/// A shard at work, with what all shards read.
+/// A running shard, with the state that all shards read.
 pub(crate) struct Local<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) shard: &'a mut Shard,
 }
 
 impl Local<'_> {
-    /// Handles the next event if it is due before `bound`. Says whether it did.
+    /// Handles the next event if it is due before `bound`. Returns whether there was one.
     pub(crate) fn step_before(&mut self, bound: Instant) -> bool {
         if self.shard.queue.next_at().is_none_or(|at| at >= bound) {
             return false;

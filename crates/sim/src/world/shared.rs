@@ -1,6 +1,6 @@
-//! What all shards of a world read: parameters, the network, and which node has which address.
+//! The state that all shards of a world read: parameters, the network, and the nodes by address.
 //!
-//! **Invariant:** it changes only between two runs, by scenarios, never while time passes.
+//! **Invariant:** scenarios change it only between two runs of the shards, never while time passes.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,13 +12,13 @@ use crate::sim_node::NodeIndex;
 use crate::world::strangers::stranger_number;
 use crate::world::{HostileIndex, WorldConfig};
 
-/// What an exact wall clock shows at the start of every world: 15 January 2027.
+/// The time of an exact wall clock at the start of every world: 15 January 2027.
 const EPOCH: UnixMillis = UnixMillis(1_800_000_000_000);
 
-/// See the module.
+/// The shared state. See the module.
 pub(crate) struct Shared {
     pub(crate) config: WorldConfig,
-    /// In `invite` networks.
+    /// The authority, in `invite` networks.
     pub(crate) authority: Option<Identity>,
     pub(crate) network_id: NetworkId,
     pub(crate) network: Network,
@@ -26,32 +26,32 @@ pub(crate) struct Shared {
     /// The outer addresses of routers, with the node behind each.
     pub(crate) routers: BTreeMap<IpAddr, NodeIndex>,
     pub(crate) hostiles: BTreeMap<SocketAddr, HostileIndex>,
-    /// Into how many shards the nodes are divided.
+    /// The number of shards.
     pub(crate) shards: usize,
 }
 
-/// The receiver of a datagram, as it was when the datagram was sent.
+/// The receiver of a datagram at the time when it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recipient {
     Node(NodeIndex),
     Hostile(HostileIndex),
-    /// Nothing is there.
+    /// No node has the address.
     Stranger,
 }
 
 impl Shared {
-    /// The shard that a node is in.
+    /// The shard of a node.
     pub(crate) const fn home(&self, node: NodeIndex) -> usize {
         node.get() % self.shards
     }
 
-    /// The node that has this address on the side of the network, whether it lets anything in or not.
+    /// The node with this outer address, whether its router admits packets or not.
     pub(crate) fn owner(&self, address: SocketAddr) -> Option<NodeIndex> {
         let behind = || self.routers.get(&address.ip()).copied();
         self.directory.get(&address).copied().or_else(behind)
     }
 
-    /// What is behind an address.
+    /// The receiver at an address.
     pub(crate) fn recipient(&self, address: SocketAddr) -> Recipient {
         match (self.owner(address), self.hostiles.get(&address)) {
             (Some(node), _) => Recipient::Node(node),
@@ -60,7 +60,7 @@ impl Shared {
         }
     }
 
-    /// The shard in which a datagram to it arrives; `None`: in any, because nothing is there.
+    /// The shard in which a datagram to it arrives. `None`: any shard, because no node has the address.
     pub(crate) const fn receiving(&self, recipient: Recipient) -> Option<usize> {
         match recipient {
             Recipient::Node(node) => Some(self.home(node)),
@@ -69,7 +69,7 @@ impl Shared {
         }
     }
 
-    /// Names what is behind an address, as the network sees it.
+    /// The endpoint for an address, as the network sees it.
     pub(crate) fn endpoint(&self, address: SocketAddr) -> Endpoint {
         match self.owner(address) {
             Some(node) => Endpoint::Node(node),
@@ -77,7 +77,7 @@ impl Shared {
         }
     }
 
-    /// What an exact wall clock shows.
+    /// The time of an exact wall clock.
     pub(crate) fn wall_clock(now: Instant) -> UnixMillis {
         EPOCH.plus(now.since(Instant::ZERO))
     }

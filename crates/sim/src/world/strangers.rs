@@ -1,4 +1,4 @@
-//! Senders and listeners outside the network, and a tap on its lines: what attacks are made of.
+//! Senders and receivers outside the network, and a tap on its lines: tools for attacks.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,12 +13,12 @@ use crate::sim_node::NodeIndex;
 use crate::world::World;
 use crate::world::deliver::{Datagram, Event};
 
-/// Addresses of strangers of which a shard keeps an account; what goes to later ones is not counted.
+/// Addresses of strangers that a shard counts. Traffic to later ones is not counted.
 const STRANGERS_MAX: usize = 100_000;
-/// The number of the cause of what is injected, above all nodes and hostile members.
+/// The cause number of injected datagrams, above those of all nodes and hostile members.
 const CAUSE: u32 = u32::MAX;
 
-/// What went to and came from one address outside.
+/// The traffic of one outside address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StrangerStats {
     /// Datagrams sent from there to nodes.
@@ -31,7 +31,7 @@ pub struct StrangerStats {
     pub received_bytes: u64,
 }
 
-/// The accounts of strangers.
+/// The traffic counts of strangers.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers(BTreeMap<SocketAddr, StrangerStats>);
 
@@ -51,7 +51,7 @@ impl Strangers {
     }
 }
 
-/// The number by which the network knows an address outside.
+/// The number of an outside address in the network.
 pub(crate) fn stranger_number(address: SocketAddr) -> u32 {
     let ip = match address.ip() {
         IpAddr::V4(ip) => u64::from(u32::from(ip)),
@@ -63,7 +63,7 @@ pub(crate) fn stranger_number(address: SocketAddr) -> u32 {
     mix(mix(ip) ^ u64::from(address.port())) as u32
 }
 
-/// What is injected from outside: its randomness and its place in the order of events.
+/// The state of injection from outside: its randomness and its rank in the order of events.
 #[derive(Debug)]
 pub(crate) struct Outside {
     draws: Draws,
@@ -76,19 +76,20 @@ impl Outside {
     }
 }
 
-/// A datagram seen on a line.
+/// A datagram that the tap saw.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
-    /// Where it went.
+    /// Its destination.
     pub to: SocketAddr,
-    /// Where it came from.
+    /// Its source.
     pub from: SocketAddr,
     /// Its bytes.
     pub bytes: Bytes,
 }
 
-/// Keeps an even sample of what passes: the datagrams with the lowest random numbers. The number of a
-/// datagram follows from its receiver and its place among the events there, so shards can sample apart.
+/// Keeps an evenly spread sample of the datagrams that arrive: those with the lowest random numbers. The
+/// number of a datagram follows from its receiver and its rank among the events there, so shards can sample
+/// separately.
 #[derive(Debug, Default)]
 pub(crate) struct Tap {
     sample: BTreeMap<(u64, NodeIndex), Seen>,
@@ -96,7 +97,7 @@ pub(crate) struct Tap {
 }
 
 impl Tap {
-    /// Sees a datagram that comes to a node as its event number `event`.
+    /// Sees a datagram that arrives at a node as its event number `event`.
     pub(crate) fn see(
         &mut self,
         node: NodeIndex,
@@ -120,14 +121,14 @@ impl Tap {
 }
 
 impl World {
-    /// An address outside the network, 198.18.x.y (RFC 2544: set aside for tests).
+    /// An address outside the network, 198.18.x.y (reserved for tests by RFC 2544).
     #[must_use]
     pub fn stranger(&self, number: u16) -> SocketAddr {
         let [high, low] = number.to_be_bytes();
         (Ipv4Addr::new(198, 18, high, low), 4_000).into()
     }
 
-    /// Sends bytes to a node from any address, also from another node's.
+    /// Sends bytes to a node from any address, also from that of another node.
     pub fn inject(&mut self, from: SocketAddr, to: NodeIndex, bytes: Bytes) {
         let to = self.node(to).peer.contact.address;
         let shared = &self.shared;
@@ -156,7 +157,7 @@ impl World {
         }
     }
 
-    /// What went to and came from an address outside.
+    /// The traffic of an outside address.
     #[must_use]
     pub fn stranger_stats(&self, at: SocketAddr) -> StrangerStats {
         let mut sum = StrangerStats::default();
@@ -169,14 +170,14 @@ impl World {
         sum
     }
 
-    /// Begins to keep an even sample of the datagrams that arrive anywhere.
+    /// Starts to keep an evenly spread sample of the datagrams that arrive at any node.
     pub fn tap(&mut self, capacity: usize) {
         for shard in &mut self.shards {
             shard.tap = Tap { capacity, ..Tap::default() };
         }
     }
 
-    /// What the tap has kept.
+    /// The datagrams that the tap has kept.
     #[must_use]
     pub fn tapped(&self) -> Vec<Seen> {
         let samples = self.shards.iter().flat_map(|shard| &shard.tap.sample);

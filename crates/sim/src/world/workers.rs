@@ -1,13 +1,14 @@
-//! The threads of a world with several shards: each shard runs on its own, at most the lookahead of the
+//! The threads of a world with several shards. Each shard runs on its own, at most the lookahead of the
 //! network ahead of the others.
 //!
-//! The rule is that of conservative parallel simulation (Chandy and Misra 1979, Bryant 1977): what a shard
-//! at instant `t` sends to another arrives at `t + lookahead` or later. So a shard may handle all events
-//! before `min(clocks of the others) + lookahead`. A window that moves with the clocks, and not one that all
-//! shards begin and end together, lets a shard with little to do run ahead of one with much.
+//! The rule is that of conservative parallel simulation (Chandy and Misra 1979, Bryant 1977): an event that a
+//! shard sends to another at instant `t` arrives at `t + lookahead` or later. So a shard may handle all
+//! events before `min(clocks of the others) + lookahead`. The window moves with the clocks, instead of
+//! beginning and ending for all shards together, so that a shard with few events can run ahead of one with
+//! many.
 //!
-//! **Invariant:** which thread is faster decides nothing: a shard handles an event only when all earlier ones
-//! are in its queue, and the queue orders them by [`crate::queue::When`].
+//! **Invariant:** the speed of threads has no effect on results: a shard handles an event only when all
+//! earlier ones are in its queue, and the queue orders them by [`crate::queue::When`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,25 +22,26 @@ use potluck_base::signature_memo::SignatureMemo;
 use crate::world::shard::{Local, Post, Shard};
 use crate::world::shared::Shared;
 
-/// Looks at the clocks of the others before a shard gives its processor to other threads for a moment.
+/// Reads of the other clocks before a shard yields its processor.
 const SPINS: u32 = 200;
-/// Such moments before it sleeps.
+/// Yields before it sleeps.
 const YIELDS: u32 = 200;
-/// How long it sleeps between two looks then. A guess: the others run ahead for some 0.1 ms anyway.
+/// Duration of a sleep between two reads of the clocks. A guess: the others run ahead for about 0.1 ms
+/// anyway.
 const NAP: Duration = Duration::from_micros(50);
 
-/// How far the shards are, and what they have for each other.
+/// The progress of the shards, and the events for each other.
 struct Pace {
-    /// Of each shard: it handles no event before this any more, in microseconds.
+    /// For each shard: the time before which it handles no more events, in microseconds.
     clocks: Vec<AtomicU64>,
-    /// To each shard.
+    /// The events for each shard.
     mail: Vec<Mutex<Vec<Post>>>,
-    /// A thread has panicked.
+    /// Whether a thread has panicked.
     broken: AtomicBool,
 }
 
 impl Pace {
-    /// Says that the thread panicked, if it did.
+    /// Sets `broken` if the thread panics.
     fn watch(&self) -> Watch<'_> {
         Watch(self)
     }
@@ -68,14 +70,14 @@ struct Job {
     end: Instant,
 }
 
-/// A thread and the ways to and from it.
+/// A thread and its channels.
 struct Worker {
     jobs: Sender<Job>,
     done: Receiver<Shard>,
     thread: JoinHandle<()>,
 }
 
-/// The threads of all shards but the first, which runs on the thread of the scenario.
+/// The threads of all shards except the first, which runs on the thread of the scenario.
 pub(crate) struct Workers {
     pace: Arc<Pace>,
     workers: Vec<Worker>,
@@ -92,10 +94,10 @@ impl Workers {
         Self { pace, workers }
     }
 
-    /// Lets the time `times` pass in all shards.
+    /// Runs all shards through the period `times`.
     ///
     /// # Panics
-    /// If one of the threads did.
+    /// If one of the threads panicked.
     pub(crate) fn run(
         &mut self,
         shared: &Arc<Shared>,
@@ -107,7 +109,7 @@ impl Workers {
             clock.store(start.as_micros(), Ordering::Release);
         }
         for (worker, shard) in self.workers.iter().zip(shards.drain(1..)) {
-            // Fails only if the thread has ended, which is noticed below.
+            // Fails only if the thread has ended, which is detected below.
             let _ = worker.jobs.send(Job { shared: shared.clone(), shard, end });
         }
         run_shard(&self.pace, shared, &mut shards[0], end);
@@ -123,7 +125,7 @@ impl Workers {
         }
     }
 
-    /// A thread ended before its time: the panic goes on here.
+    /// A thread has ended: its panic continues here.
     fn resume_panic(&mut self, number: usize) -> ! {
         match self.workers.remove(number).thread.join() {
             Err(panic) => std::panic::resume_unwind(panic),
@@ -136,7 +138,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         for Worker { jobs, done, thread } in self.workers.drain(..) {
             drop((jobs, done));
-            // Its panic, if there was one, went on in `run`, or another did before.
+            // Its panic, if there was one, was continued in `run`, or another one was.
             let _ = thread.join();
         }
     }
@@ -150,7 +152,7 @@ impl Worker {
             let _memo = SignatureMemo::on_this_thread();
             for Job { shared, mut shard, end } in received {
                 run_shard(&pace, &shared, &mut shard, end);
-                // The scenario changes what is shared once all have given it back.
+                // The scenario changes the shared state after all threads have released it.
                 drop(shared);
                 if give.send(shard).is_err() {
                     return;
@@ -163,7 +165,7 @@ impl Worker {
     }
 }
 
-/// Lets time pass in one shard until `end`, beside the others.
+/// Runs one shard until `end`, in parallel with the others.
 fn run_shard(pace: &Pace, shared: &Shared, shard: &mut Shard, end: Instant) {
     let _watch = pace.watch();
     let (number, after) = (shard.number, end + Duration::from_micros(1));
@@ -171,13 +173,13 @@ fn run_shard(pace: &Pace, shared: &Shared, shard: &mut Shard, end: Instant) {
     let clock = &pace.clocks[number];
     let mut idle = 0;
     loop {
-        // First the clocks, then the mail: what comes after this look arrives at the bound or later.
+        // The clocks are read before the mail: events posted after this read arrive at the bound or later.
         let bound = Instant::from_micros(pace.others(number)) + lookahead;
         take_mail(pace, shard);
         let bound = bound.min(after);
         let next = shard.queue.next_at();
         if next.is_none_or(|next| next >= bound) {
-            // Nothing to do before the bound, and nothing can come that is due before it.
+            // The shard has no event before the bound, and none can arrive that is due before it.
             clock.fetch_max(bound.as_micros(), Ordering::AcqRel);
             if bound == after {
                 return;
@@ -200,7 +202,8 @@ fn take_mail(pace: &Pace, shard: &mut Shard) {
     mail.drain(..).for_each(|post| shard.queue.push(post.when, post.event));
 }
 
-/// Before the clock of the shard moves on, so that the others find what may be due for them.
+/// Sends the posted events before the clock of the shard advances, so that the others find everything that
+/// may be due for them.
 fn send_mail(pace: &Pace, shard: &mut Shard) {
     for post in shard.posts.drain(..) {
         let mut mail = pace.mail[post.to].lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,7 +211,7 @@ fn send_mail(pace: &Pace, shard: &mut Shard) {
     }
 }
 
-/// Waits a moment for the clocks of the others, longer from time to time.
+/// Waits a moment for the clocks of the others, longer after several waits.
 fn wait(pace: &Pace, idle: u32) -> u32 {
     assert!(!pace.broken.load(Ordering::Acquire), "the thread of another shard has panicked");
     if idle < SPINS {

@@ -1,35 +1,34 @@
-//! Faults: which nodes were disturbed from when until when, as the code that disturbed them knows.
+//! Faults: which nodes were disturbed and when, according to the code that caused the faults.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What a fault does to its nodes.
+/// The effect of a fault on its nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Their processes do not exist meanwhile.
+    /// Their processes do not run.
     Down,
-    /// They cannot speak with others, or hear them. Such a node may take itself for the only one
-    /// left and acknowledge what no other node can know.
+    /// They cannot reach other nodes, or are not reached by them. Such a node may declare all others dead and
+    /// acknowledge writes that no other node knows.
     Cut,
-    /// They answer late, or not at all.
+    /// They answer late or not at all.
     Late,
-    /// They answer, but something is wrong with them: a clock, a disk.
+    /// They answer, but with a fault such as a wrong clock or a full disk.
     Hindered,
 }
 
-/// One disturbance of some nodes.
+/// One fault of some nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What was done.
+    /// The name of the fault.
     pub name: String,
-    /// To which nodes. A node that is cut off from others is disturbed; those on the larger side
-    /// of a cut are not.
+    /// The disturbed nodes. In a partition these are the nodes of the smaller side.
     pub nodes: BTreeSet<usize>,
-    /// What it did to them.
+    /// The effect on them.
     pub effect: Effect,
     /// When it began.
     pub from: Duration,
-    /// When it ended; `None` if it never did.
+    /// When it ended; `None` if it did not.
     pub until: Option<Duration>,
 }
 
@@ -46,7 +45,7 @@ impl Faults {
         Self { list: Vec::new() }
     }
 
-    /// Adds one, and gives its number.
+    /// Adds a fault and returns its number.
     pub fn push(&mut self, fault: Fault) -> usize {
         self.list.push(fault);
         self.list.len() - 1
@@ -59,7 +58,7 @@ impl Faults {
         }
     }
 
-    /// All of them, in the order in which they were added.
+    /// All faults, in the order in which they were added.
     #[must_use]
     pub fn list(&self) -> &[Fault] {
         &self.list
@@ -71,13 +70,13 @@ impl Faults {
         })
     }
 
-    /// The nodes that were disturbed at some moment of this time.
+    /// The nodes that were disturbed at any moment of this time.
     #[must_use]
     pub fn touched(&self, from: Duration, until: Duration) -> BTreeSet<usize> {
         self.during(from, until).flat_map(|fault| fault.nodes.iter().copied()).collect()
     }
 
-    /// The nodes that could not be relied on for an answer at some moment of this time.
+    /// The nodes that could not be relied on for an answer at any moment of this time.
     #[must_use]
     pub fn silent(&self, from: Duration, until: Duration) -> BTreeSet<usize> {
         self.during(from, until)
@@ -86,20 +85,20 @@ impl Faults {
             .collect()
     }
 
-    /// Whether this node was disturbed at some moment of this time.
+    /// Whether this node was disturbed at any moment of this time.
     #[must_use]
     pub fn touches(&self, node: usize, from: Duration, until: Duration) -> bool {
         self.during(from, until).any(|fault| fault.nodes.contains(&node))
     }
 
-    /// Whether this node's process did not exist at some moment of this time.
+    /// Whether this node's process was not running at any moment of this time.
     #[must_use]
     pub fn is_down(&self, node: usize, from: Duration, until: Duration) -> bool {
         self.during(from, until)
             .any(|fault| fault.effect == Effect::Down && fault.nodes.contains(&node))
     }
 
-    /// Until when this node was cut off, if it was at some moment of this time.
+    /// Until when this node was cut off, if it was at any moment of this time.
     #[must_use]
     pub fn cut_until(&self, node: usize, from: Duration, until: Duration) -> Option<Duration> {
         self.during(from, until)
@@ -108,7 +107,7 @@ impl Faults {
             .max()
     }
 
-    /// How long none of these nodes had been disturbed at `at`; zero if one is.
+    /// For how long none of these nodes had been disturbed at `at`; zero if one is.
     #[must_use]
     pub fn calm_at(&self, nodes: &[usize], at: Duration) -> Duration {
         let touching = self
@@ -120,7 +119,7 @@ impl Faults {
         at.saturating_sub(since)
     }
 
-    /// How much of this time none of these nodes was disturbed.
+    /// The part of this time in which none of these nodes was disturbed.
     #[must_use]
     pub fn calm_within(&self, nodes: &[usize], from: Duration, until: Duration) -> Duration {
         let mut disturbed: Vec<(Duration, Duration)> = self

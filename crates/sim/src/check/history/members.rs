@@ -1,7 +1,7 @@
-//! The rules of the list of members.
+//! The rules for member lists.
 //!
-//! A node that lives and can be reached is not listed dead for longer than a bound; a node that
-//! was killed is listed dead after a bound, and at the end.
+//! A node that lives and can be reached is not listed as dead for longer than a bound. A killed node is
+//! listed as dead after a bound, and at the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,36 +14,36 @@ pub const ALIVE: &str = "a living node is not listed dead";
 /// A node that was killed is listed dead.
 pub const DEAD: &str = "a killed node is listed dead";
 
-/// How one node lists another.
+/// The state of one node in the list of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
-    /// As alive, or as suspect: not given up.
+    /// Alive or suspect.
     Living,
-    /// As dead, as gone, or not at all.
+    /// Dead, left, or not listed.
     Gone,
 }
 
-/// One look at one node's list.
+/// A sample of one node's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// Whose list.
+    /// The node whose list it is.
     pub observer: usize,
-    /// When.
+    /// The time.
     pub at: Duration,
-    /// Every other node of the run; one that is missing in the list is gone.
+    /// Every other node of the run. A node that is not in the list counts as gone.
     pub listed: BTreeMap<usize, Listed>,
 }
 
-/// How soon a list must be right.
+/// The time limits for a list to be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberRules {
-    /// After both nodes have been undisturbed for this long, neither may list the other as dead.
+    /// Two nodes that have been undisturbed for this long must not list each other as dead.
     pub alive_within: Duration,
-    /// After a node has been down for this long, undisturbed ones must list it as dead.
+    /// After a node has been down for this long, undisturbed nodes must list it as dead.
     pub dead_within: Duration,
 }
 
-/// Judges looks at lists. Each stretch of wrong looks is one breach.
+/// Judges samples of lists. Consecutive wrong samples are one violation.
 #[must_use]
 pub fn judge(views: &[View], faults: &Faults, rules: &MemberRules) -> Verdict {
     let mut verdict = Verdict { checked: views.len(), ..Verdict::default() };
@@ -108,7 +108,7 @@ mod tests {
 
     const RULES: MemberRules = MemberRules { alive_within: s(10), dead_within: s(10) };
 
-    /// What node 1 says of node 2 at these seconds, while a fault lasts from 20 to 60.
+    /// The violations if node 1 lists node 2 like this at these seconds, and a fault lasts from 20 to 60.
     fn broken(
         faulty: usize,
         effect: Effect,

@@ -1,10 +1,10 @@
-//! The rules of messages.
+//! The rules for messages.
 //!
-//! Each accepted message comes once to each subscription that was open, in the order in which its
-//! publisher sent it, or a counted word of missed messages covers it. A message is owed only if
-//! its publisher and the subscriber lived undisturbed for long enough afterwards. One that came late
-//! was lost on its way and asked for again; for those no order is promised. Undisturbed publishers and
-//! subscribers do not wait for ever.
+//! Each accepted message is delivered once to each subscription that was open, in the order of its publisher,
+//! or a counted notice of missed messages covers it. The delivery is required only if the publisher and the
+//! subscriber were undisturbed for long enough afterwards. A late message was lost on its way and repaired;
+//! for it no order is promised. Between undisturbed publishers and subscribers, messages are delivered within
+//! a time limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,72 +12,72 @@ use std::time::Duration;
 use super::Verdict;
 use super::faults::{Effect, Faults};
 
-/// No message comes twice to one subscription.
+/// No message is delivered twice to one subscription.
 pub const ONCE: &str = "a message comes once";
-/// What comes was published.
+/// Only published messages are delivered.
 pub const PUBLISHED: &str = "only what was published comes";
-/// An accepted message comes, or is counted as missed.
+/// An accepted message is delivered, or counted as missed.
 pub const COMPLETE: &str = "an accepted message comes or is counted as missed";
-/// A subscription is not told as new what was published long before it.
+/// A message that was published long before a subscription is not delivered to it as new.
 pub const NEW: &str = "a subscription is told only what is new";
-/// A message comes soon when neither its publisher nor the subscriber is disturbed.
+/// A message is delivered soon if neither its publisher nor the subscriber is disturbed.
 pub const SOON: &str = "a message comes soon";
-/// Messages of one publisher come in the order in which it sent them.
+/// Messages of one publisher are delivered in the order of their publication.
 pub const ORDERED: &str = "messages of one publisher come in their order";
 
 /// A message that a client asked a node to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
-    /// Its node.
+    /// The node of the client.
     pub node: usize,
-    /// Which process of that node: it grows with every start.
+    /// The number of the node's process, which grows with every start.
     pub life: u32,
-    /// Grows with every message of this node.
+    /// The number of the message, which grows with every message of this node.
     pub number: u64,
-    /// What it says; unique.
+    /// The text of the message; unique.
     pub text: String,
-    /// When the node was asked.
+    /// When the client sent it to the node.
     pub asked: Duration,
-    /// When the node accepted it; `None` if it is not known whether it did.
+    /// When the node accepted it; `None` if that is unknown.
     pub accepted: Option<Duration>,
 }
 
-/// What a subscription was told.
+/// An item that a subscription received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     /// A message.
     Message(String),
-    /// Messages are missing; how many, if that is known.
+    /// A notice that messages are missing, and their number if it is known.
     Missed(Option<u64>),
 }
 
-/// A subscription from its begin to its end.
+/// A subscription from its start to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
-    /// At which node.
+    /// The node of the subscriber.
     pub node: usize,
-    /// Since when it was in force.
+    /// The time from which it was open.
     pub opened: Duration,
-    /// When it ended, or the run.
+    /// The time at which it, or the run, ended.
     pub closed: Duration,
-    /// What came, in the order of coming, with the times.
+    /// The received items in order, with their times.
     pub heard: Vec<(Duration, Heard)>,
 }
 
-/// From when on a message is owed.
+/// The time limits for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageRules {
-    /// Undisturbed time that a publisher needs after it accepted a message to hand it to others.
+    /// Undisturbed time that a publisher needs after it accepted a message to pass it to other nodes.
     pub hand_over: Duration,
-    /// Undisturbed time of publisher and subscriber after which a message must have come.
+    /// Undisturbed time of publisher and subscriber after which a message must have been delivered.
     pub patience: Duration,
-    /// For how long after a fault messages that were held up may overtake each other.
+    /// Time after a fault for which delayed messages may overtake each other.
     pub settle: Duration,
-    /// A message that comes later than this after it was accepted was repaired, and may come after
-    /// its successors.
+    /// A message that is delivered later than this after it was accepted was repaired, and may come after
+    /// later messages.
     pub in_time: Duration,
-    /// By how much the clocks of nodes may differ: a message that is dated this much before a
-    /// subscription may come to it.
+    /// Most difference between the clocks of nodes. A message dated up to this much before a subscription may
+    /// be delivered to it.
     pub clocks: Duration,
 }
 
@@ -103,7 +103,7 @@ pub fn judge(
     verdict
 }
 
-/// The messages that came: each once, and each was published.
+/// The delivered messages: each was delivered once, and was published.
 fn came<'a>(
     stream: &'a Stream,
     by_text: &BTreeMap<&str, &Publication>,
@@ -177,7 +177,7 @@ fn complete(
     }
 }
 
-/// Messages that had been published long before the subscription was in force; told once.
+/// Messages that had been published long before the subscription was open. Reported once.
 fn new(
     stream: &Stream,
     by_text: &BTreeMap<&str, &Publication>,
@@ -210,7 +210,7 @@ fn new(
     }
 }
 
-/// Messages that came after more undisturbed time than they may take; told once a publisher.
+/// Messages that were delivered after more undisturbed time than allowed. Reported once for each publisher.
 fn soon(
     stream: &Stream,
     by_text: &BTreeMap<&str, &Publication>,
@@ -248,7 +248,7 @@ fn soon(
     }
 }
 
-/// The order of each publisher; excused where a fault went on, or had a moment before.
+/// The order for each publisher. Violations during a fault or shortly after it are excused.
 fn in_order(
     stream: &Stream,
     by_text: &BTreeMap<&str, &Publication>,

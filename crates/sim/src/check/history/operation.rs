@@ -1,50 +1,49 @@
-//! One operation of one client on one key: what it asked, what it was told, and when.
+//! One operation of one client on one key: the request, the answer, and their times.
 //!
-//! **Invariant:** every written value is unique, so that what is read tells which write it came
-//! from.
+//! **Invariant:** every written value is unique, so a read value identifies its write.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A version as the program gives it: the writer, and the writer's own number for the write.
+/// A version as the program prints it: the writer, and the writer's own number for the write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// Which writer; the recorder gives the numbers.
+    /// The writer, as a number that the recorder assigns.
     pub writer: u32,
-    /// Greater than all earlier ones of this writer.
+    /// Higher than all earlier ones of this writer.
     pub dot: u64,
 }
 
-/// What a reader was told it has seen: for each writer every version up to this number.
+/// The versions that a reader has seen, according to an answer: for each writer all up to this number.
 pub type Covered = BTreeMap<u32, u64>;
 
 /// One value of a reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
-    /// What was written.
+    /// The written text.
     pub text: String,
-    /// Its version, where the answer has one.
+    /// Its version, if the answer contains it.
     pub version: Option<Version>,
 }
 
-/// What a client was told of a key.
+/// The state of a key in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reading {
-    /// The values that stand beside each other; none: absent or deleted.
+    /// The concurrent values. None: absent or deleted.
     pub values: Vec<Value>,
-    /// All versions that the reader has seen, superseded ones included; `None` if the answer does
-    /// not say.
+    /// All versions that the reader has seen, superseded ones included; `None` if the answer does not contain
+    /// them.
     pub covers: Option<Covered>,
 }
 
 impl Reading {
-    /// Whether a value is in it.
+    /// Whether it contains a value.
     #[must_use]
     pub fn shows(&self, text: &str) -> bool {
         self.values.iter().any(|value| value.text == text)
     }
 
-    /// Whether the reader has seen this version; `None` if the answer does not say.
+    /// Whether the reader has seen this version; `None` if the answer does not contain that.
     #[must_use]
     pub fn covers(&self, version: Version) -> Option<bool> {
         let covers = self.covers.as_ref()?;
@@ -52,14 +51,14 @@ impl Reading {
     }
 }
 
-/// What a write knows of the values before it, and so supersedes.
+/// The earlier values that a write knows and thus supersedes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
-    /// What its node read for it, which the client was not told.
+    /// The values that its node read for it, which the client does not know.
     NodeRead,
-    /// What the operation with this number in the history was told.
+    /// The values in the answer to the operation with this number in the history.
     Read(usize),
-    /// Nothing: it stands beside whatever is there.
+    /// No values: the new value becomes a sibling of all others.
     Nothing,
 }
 
@@ -68,13 +67,13 @@ pub enum Basis {
 pub struct Write {
     /// The value; `None` deletes.
     pub value: Option<String>,
-    /// Whether of several values the last one wins.
+    /// Whether the last of several concurrent values wins.
     pub lww: bool,
-    /// What it supersedes.
+    /// The values that it supersedes.
     pub basis: Basis,
 }
 
-/// What was asked.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// A read.
@@ -83,42 +82,42 @@ pub enum Action {
     Write(Write),
 }
 
-/// What was answered.
+/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Enough replicas have the write.
+    /// Enough replicas acknowledged the write.
     Acknowledged(Option<Version>),
-    /// This is there.
+    /// The state of the key.
     Read(Reading),
-    /// Several values are there, and nothing was written.
+    /// The key has several values, and nothing was written.
     Conflict(Reading),
-    /// Nothing was written, and it will not be.
+    /// The write was refused: it is not stored and will not be.
     Refused,
-    /// No answer, or one that says that it is not known.
+    /// No answer, or the answer that the result is unknown.
     Unknown,
 }
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
-    /// Which client.
+    /// The client.
     pub client: usize,
-    /// Through which node.
+    /// The node.
     pub node: usize,
-    /// On which key.
+    /// The key.
     pub key: String,
-    /// What was asked.
+    /// The request.
     pub action: Action,
-    /// When it was asked, since the run began.
+    /// The time of the request since the run began.
     pub asked: Duration,
-    /// When it was answered; `None` if never.
+    /// The time of the answer; `None` if there was none.
     pub answered: Option<Duration>,
-    /// What was answered.
+    /// The answer.
     pub answer: Answer,
 }
 
 impl Operation {
-    /// What it was told of the key, if it was told.
+    /// The state of the key in the answer, if there is one.
     #[must_use]
     pub const fn reading(&self) -> Option<&Reading> {
         match &self.answer {
@@ -127,7 +126,7 @@ impl Operation {
         }
     }
 
-    /// What it wrote, if it is a write.
+    /// The write, if it is one.
     #[must_use]
     pub const fn write(&self) -> Option<&Write> {
         match &self.action {
@@ -136,13 +135,13 @@ impl Operation {
         }
     }
 
-    /// Whether it wrote nothing for certain.
+    /// Whether it certainly wrote nothing.
     #[must_use]
     pub const fn wrote_nothing(&self) -> bool {
         matches!(self.answer, Answer::Refused | Answer::Conflict(_))
     }
 
-    /// Whether it got an answer that says how things are.
+    /// Whether its answer contains a result.
     #[must_use]
     pub const fn is_definite(&self) -> bool {
         !matches!(self.answer, Answer::Unknown | Answer::Refused)

@@ -1,24 +1,23 @@
-//! Which write may have superseded which, of one key: the graph behind the rules of records.
+//! The graph behind the rules of records: which write of one key may have superseded which.
 //!
-//! An edge leads from a write to a later one that had read it for certain, or may have. A write is
-//! explained by a reading if a way leads from it to a value in that reading, or to a deletion.
-//! Cycles (two writes that may each have read the other) do no harm: what counts is that a way
-//! ends in something that is there.
+//! An edge leads from a write to a later one that had read it for certain, or may have. A write is explained
+//! by a reading if a path leads from it to a value in that reading, or to a deletion. Cycles (two writes that
+//! may each have read the other) are harmless, because only the end of the path counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::operation::{Answer, Basis, Operation, Reading, Version, Write};
 
-/// A write of the key and what is known about it.
+/// A write of the key, and its relations.
 pub(super) struct Known<'a> {
     pub(super) operation: &'a Operation,
     pub(super) write: &'a Write,
-    /// As it was acknowledged, or as a reading showed it.
+    /// The version in the acknowledgement or in a reading.
     pub(super) version: Option<Version>,
     /// Writes that it may have superseded.
     may: Vec<usize>,
-    /// Writes that it has superseded if it took place.
+    /// Writes that it has superseded if it took effect.
     pub(super) certain: BTreeSet<usize>,
 }
 
@@ -35,7 +34,7 @@ pub(super) struct Reach<'a> {
 }
 
 impl<'a> Reach<'a> {
-    /// The graph of `operations`, which are all of one key, by their numbers in the history.
+    /// Builds the graph of `operations`, which all belong to one key, with their numbers in the history.
     pub(super) fn new(operations: &BTreeMap<usize, &'a Operation>) -> Self {
         let mut reach = Self { writes: Vec::new(), by_value: BTreeMap::new() };
         for operation in operations.values() {
@@ -66,7 +65,7 @@ impl<'a> Reach<'a> {
         &self.writes
     }
 
-    /// Which write wrote this value.
+    /// The number of the write with this value.
     pub(super) fn number(&self, value: &str) -> Option<usize> {
         self.by_value.get(value).copied()
     }
@@ -104,10 +103,9 @@ impl<'a> Reach<'a> {
             .collect()
     }
 
-    /// What each write with a basis that its client was told has superseded, through any number of
-    /// steps.
+    /// Computes the writes that each write with a known basis has superseded, through any number of steps.
     fn close(&mut self, operations: &BTreeMap<usize, &'a Operation>) {
-        // In the order of time: what was read had been asked before.
+        // In the order of time: an operation that was read had been requested before.
         let mut order: Vec<usize> = (0..self.writes.len()).collect();
         order.sort_by_key(|number| self.writes[*number].operation.asked);
         for number in order {
@@ -121,13 +119,13 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// Every write that a value superseded for certain of those in the reading.
+    /// Every write that the values in the reading superseded for certain.
     pub(super) fn superseded(&self, reading: &Reading) -> BTreeSet<usize> {
         self.shown(reading).iter().flat_map(|seen| self.writes[*seen].certain.clone()).collect()
     }
 
-    /// For each write whether `reading`, which ended at `until`, shows it or something that may
-    /// have superseded it.
+    /// For each write, whether `reading`, which ended at `until`, contains it or a write that may have
+    /// superseded it.
     pub(super) fn explained(&self, reading: &Reading, until: Duration) -> Vec<bool> {
         let shown = self.shown(reading);
         let mut reached: Vec<bool> = self

@@ -1,14 +1,14 @@
-//! The rules of records.
+//! The rules for records.
 //!
-//! Every acknowledged write is current, a sibling, or superseded by a write that had read it,
-//! through any number of steps; no deletion is undone; what is read was written; reads at one node
-//! do not go back; a healthy node shows what was acknowledged before it was asked; at the end all
-//! nodes say the same.
+//! Every acknowledged write is current, a sibling, or superseded by a write that had read it, through any
+//! number of steps; no deletion is undone; every value that is read was written; reads at one node never
+//! return older state; a healthy node returns everything that was acknowledged before the request; at the end
+//! all nodes return the same.
 //!
-//! While faults go on, the network keeps answering and merges later, so that freshness is promised
-//! only to nodes that others can reach in time, with at most [`RecordRules::tolerated`] that they
-//! cannot. What is stale elsewhere, or was acknowledged by a node that was cut off, is counted as
-//! excused. Losses are never excused.
+//! During faults the network keeps answering and merges later. Freshness is therefore promised only at nodes
+//! that other nodes reach in time, while at most [`RecordRules::tolerated`] nodes are not reached. Stale
+//! reads at other nodes, and of writes that a cut-off node acknowledged, are counted as excused. Losses are
+//! never excused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,45 +18,45 @@ use super::faults::Faults;
 use super::operation::{Answer, Operation, Reading};
 use super::reach::Reach;
 
-/// An acknowledged write is current, a sibling, or superseded by one that had read it.
+/// An acknowledged write is current, a sibling, or superseded by a write that had read it.
 pub const KEPT: &str = "an acknowledged write is kept";
-/// What is read was written, under this key, and before it was read.
+/// Every value that is read was written under this key, before the read.
 pub const WRITTEN: &str = "only what was written is read";
-/// A write that was answered with a refusal or with siblings is nowhere.
+/// A write that was answered with a refusal or with siblings is not stored anywhere.
 pub const REFUSED: &str = "what was refused is not there";
-/// A value does not stand beside a value that had read it.
+/// A value is not returned together with a value that had read it.
 pub const APART: &str = "no value stands beside its successor";
-/// What a deletion had read does not come back.
+/// A value that a deletion had read does not return.
 pub const DELETED: &str = "no deletion is undone";
-/// A read shows the writes acknowledged before it, or their successors.
+/// A read returns the writes acknowledged before it, or writes that supersede them.
 pub const FRESH: &str = "a read shows what was acknowledged before it";
-/// What a node showed, it shows until it is superseded.
+/// A value that a node returned is returned by it until it is superseded.
 pub const FORWARD: &str = "reads at one node do not go back";
-/// After the last fault every node shows the same.
+/// After the last fault every node returns the same.
 pub const AGREE: &str = "at the end all nodes agree";
 
-/// Where freshness is promised.
+/// The conditions under which freshness is promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordRules {
-    /// For how long after a fault a node counts as disturbed.
+    /// Time after a fault for which a node counts as disturbed.
     pub settle: Duration,
-    /// How many nodes may be silent at the same time, so that of the replicas of each key a
-    /// majority is not.
+    /// The number of nodes that may be silent at the same time. A majority of the replicas of each key is
+    /// then not silent.
     pub tolerated: usize,
 }
 
-/// What one node says of a key after the last fault.
+/// The read of a key at one node after the last fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastRead {
     /// The node.
     pub node: usize,
-    /// When.
+    /// The time.
     pub at: Duration,
-    /// What it says; `None` if it could not be read.
+    /// The result; `None` if the read failed.
     pub reading: Option<Reading>,
 }
 
-/// Judges all operations of a run, and what every node says of each key at its end.
+/// Judges all operations of a run, and the reads of every node at its end.
 #[must_use]
 pub fn judge(
     operations: &[Operation],
@@ -90,7 +90,7 @@ struct KeyJudge<'a> {
 }
 
 impl KeyJudge<'_> {
-    /// What clients were told while the run went on.
+    /// Judges the answers to clients during the run.
     fn readings(&mut self, operations: &BTreeMap<usize, &Operation>) {
         let mut told: Vec<(&Operation, Duration, &Reading)> = operations
             .values()
@@ -113,15 +113,15 @@ impl KeyJudge<'_> {
         }
     }
 
-    /// Whether a read through this node is promised to be fresh. A node with a full disk or a wrong
-    /// clock can ask others and answer: it must be right, or say that it cannot tell.
+    /// Whether a read at this node is promised to be fresh. A node with a full disk or a wrong clock can ask
+    /// other nodes, so it must return the right result or an error.
     fn is_promised(&self, node: usize, asked: Duration, answered: Duration) -> bool {
         let from = asked.saturating_sub(self.rules.settle);
         let silent = self.faults.silent(from, answered);
         !silent.contains(&node) && silent.len() <= self.rules.tolerated
     }
 
-    /// What must hold for any reading whatever goes on.
+    /// Judges the rules that hold for any reading, whatever faults there are.
     fn genuine(&mut self, reading: &Reading, at: Duration, node: usize) {
         for value in &reading.values {
             let Some(known) = self.reach.number(&value.text).map(|it| &self.reach.writes()[it])
@@ -148,7 +148,7 @@ impl KeyJudge<'_> {
         }
     }
 
-    /// What was acknowledged before a read was asked for.
+    /// Judges whether a reading contains everything that was acknowledged before the request.
     fn fresh(&mut self, operation: &Operation, at: Duration, reading: &Reading, excused: bool) {
         let explained = self.reach.explained(reading, at);
         let shown_numbers: BTreeSet<usize> =
@@ -167,23 +167,23 @@ impl KeyJudge<'_> {
                 found.push((excused || cut_off, FRESH, self.story(number, reading)));
             }
         }
-        // One stale read may miss many writes: the first that has no excuse tells the story.
+        // One stale read may miss many writes. The first one without an excuse is reported.
         found.sort_by_key(|(excused, ..)| *excused);
         if let Some((excused, rule, what)) = found.into_iter().next() {
             self.note(excused, rule, operation.node, at, what);
         }
     }
 
-    /// Whether a write went through a node that was cut off, and a read at `asked` cannot know it.
+    /// Whether a write went through a node that was cut off, so that a read at `asked` cannot know it.
     fn is_cut_off(&self, write: &Operation, asked: Duration) -> bool {
         let ended = write.answered.unwrap_or(write.asked);
-        // A node that is back needs a moment to see that it is not alone.
+        // A node that is reachable again needs some time to notice it.
         let from = write.asked.saturating_sub(self.rules.settle);
         let cut = self.faults.cut_until(write.node, from, ended);
         cut.is_some_and(|until| asked < until.max(ended).saturating_add(self.rules.settle))
     }
 
-    /// Two readings at one node, one after the other.
+    /// Judges two consecutive readings at one node.
     fn forward(
         &mut self,
         node: usize,
@@ -210,7 +210,7 @@ impl KeyJudge<'_> {
         }
     }
 
-    /// What every node says after the last fault.
+    /// Judges the reads of every node after the last fault.
     fn last(&mut self, last: &[LastRead]) {
         let mut said: Option<(BTreeSet<&str>, usize)> = None;
         for LastRead { node, at, reading } in last {
@@ -255,7 +255,7 @@ impl KeyJudge<'_> {
         }
     }
 
-    /// A write and what was read instead of it.
+    /// Describes a write and what was read instead of it.
     fn story(&self, number: usize, reading: &Reading) -> String {
         let known = &self.reach.writes()[number];
         let what = known
@@ -294,7 +294,7 @@ fn shown(reading: &Reading) -> String {
     }
 }
 
-/// Whether an answer says how things are: the share of these is the availability of a run.
+/// Whether an answer contains a result. The share of these answers is the availability of a run.
 #[must_use]
 pub const fn is_available(answer: &Answer) -> bool {
     matches!(answer, Answer::Acknowledged(_) | Answer::Read(_) | Answer::Conflict(_))

@@ -1,4 +1,4 @@
-//! One in five members deviates, each in another way; the others read and write as before.
+//! One in five members is malicious, each in another way. The others read and write as before.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(in crate::scenarios) const BAD_COMPANY: Scenario = Scenario {
 
 const RECORDS: usize = 30;
 
-/// The manners of deviant number `number`, and what they are called.
+/// The behaviour of malicious member number `number`, and its name.
 fn manners(number: usize, seed: u64) -> (&'static str, Box<dyn Manners>) {
     let replica = Replica::new;
     let late = Duration::from_millis(1_500);
@@ -54,7 +54,7 @@ fn play(run: &mut Run) -> World {
     let who: Vec<_> = deviants.iter().map(|(_, deviant)| *deviant).collect();
     world.hostile_joins(&who);
     let mut workload = Workload::new(run.rng.fork("workload"), 64);
-    // The equivocator's own record is left out: what it says there is as true as any.
+    // The equivocator's own record is left out, because any of its versions there is right.
     let records = (1..=RECORDS).chain(1..=RECORDS);
     let wrong = write_and_read(run, &mut world, &mut workload, &nodes, records);
     run.figure("writes took", Value::times(workload.put_times()));

@@ -1,4 +1,4 @@
-//! One member answers lookups with nodes that never were, all at the address of a bystander.
+//! One member answers lookups with invented nodes, all at the address of an uninvolved machine.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ pub(in crate::scenarios) const CONTACTS: Scenario = Scenario {
     play,
 };
 
-/// Reads of records that are there, before and during the attack.
+/// Reads of existing records, before and during the attack.
 const READS: usize = 40;
-/// Where the bystander is, among the addresses outside.
+/// The number of that machine among the outside addresses.
 const BYSTANDER: u16 = 9;
 
 fn play(run: &mut Run) -> World {
@@ -68,7 +68,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Reads all records through one node, one after the other: the time of each that was found.
+/// Reads all records through one node, one after the other. Returns the time of each that was found.
 fn read(world: &mut World, workload: &mut Workload, node: NodeIndex) -> Vec<Duration> {
     let keys: Vec<Key> = (0..READS).map(key).collect();
     let outcomes = workload.read_through(world, &keys, &[node], 1);

@@ -1,5 +1,5 @@
-//! One member signs contexts that name writers which never were, under its own key: the record can still be
-//! written to, merged and deleted by all.
+//! One member signs contexts that name invented writers, under its own key. All other members can still
+//! write, merge and delete the record.
 
 use potluck_node::WriteContext;
 use potluck_record::limits::CONTEXT_ENTRIES_MAX;
@@ -62,12 +62,12 @@ fn play(run: &mut Run) -> World {
             broken.push(format!("{node} cannot read record {record}"));
             continue;
         };
-        // As a client does: the context goes out as text and comes back.
+        // As a client does: the context is printed as text and parsed again.
         let Ok(context) = read.context.to_string().parse() else {
             broken.push(format!("the context of record {record} is refused as it was printed"));
             continue;
         };
-        // What was deleted cannot be deleted again, so each record is deleted last.
+        // A deleted record cannot be deleted again, so each record is deleted last.
         let value = (round < RECORDS).then(|| workload.fresh_value());
         let draft = Draft { kind: None, value, context: WriteContext::Given(context) };
         let index = workload.write(&mut world, *node, record, draft);

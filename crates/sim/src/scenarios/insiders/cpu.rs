@@ -1,4 +1,4 @@
-//! One member sends calls of a thousand envelopes whose signatures are none.
+//! One member sends calls of a thousand envelopes with invalid signatures.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ pub(in crate::scenarios) const INSIDER_CPU: Scenario = Scenario {
 /// Envelopes of one call, and calls a second.
 const ENVELOPES: usize = 1_000;
 const CALLS: u32 = 4;
-/// How long it goes on.
+/// The duration of the attack.
 const SECONDS: u32 = 15;
-/// Signature checks a second that one member may cost a node: one percent of a processor where a check takes
-/// 25 microseconds. Raising it lets an attacker take more of each node.
+/// Most signature checks a second that one member may cause at a node: one percent of a processor if a check
+/// takes 25 microseconds. Raising it lets an attacker use more of each node.
 const CHECKS_PER_SECOND: u64 = 400;
 
 fn play(run: &mut Run) -> World {

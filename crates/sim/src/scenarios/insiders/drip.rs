@@ -1,5 +1,5 @@
-//! Members among the sources of a file: some that send a few bytes now and then, some that lie about the
-//! file's size, and one whose bytes are false.
+//! Malicious members among the sources of a file: some send a few bytes at long intervals, some claim a false
+//! size, and one sends false bytes.
 
 use std::time::Duration;
 
@@ -33,11 +33,12 @@ pub(in crate::scenarios) const WRONG_SIZE: Scenario = Scenario {
     play: play_size,
 };
 
-/// Of the file.
+/// The size of the file.
 const SIZE: u64 = 20 * 1024 * 1024;
-/// Sources that are not honest: more than a fetch asks at once before it knows the size.
+/// Malicious sources: more than a fetch asks at once before it knows the size.
 const EVILS: usize = 6;
-/// Without any attack it takes two seconds; each source that drips may cost two more before it is replaced.
+/// Time limit of the fetch. Without an attack it takes two seconds; each source that drips may cost two more
+/// before it is replaced.
 const WITHIN: Duration = Duration::from_secs(15);
 
 fn play_drip(run: &mut Run) -> World {
@@ -56,7 +57,7 @@ fn play_size(run: &mut Run) -> World {
     play(run, manners)
 }
 
-/// A file with two honest sources and six that are not, whose keys are the first in every order.
+/// A file with two honest sources and six malicious ones, whose keys come first in every order.
 fn play(run: &mut Run, manners: impl Fn(usize) -> Box<dyn Manners>) -> World {
     let mut world = World::new(run.config().replication(4).invite());
     let nodes = run.form(&mut world);

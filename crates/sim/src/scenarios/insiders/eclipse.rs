@@ -1,5 +1,5 @@
-//! One member names providers that are not there in the records of a file, signed by throw-away keys, as many
-//! as there are places; the file is found all the same.
+//! One member fills the provider records of a file with invented providers, signed by throw-away keys. The
+//! file is found nevertheless.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(in crate::scenarios) const ECLIPSE: Scenario = Scenario {
 };
 
 const SIZE: u64 = 4 * 1024 * 1024;
-/// More than the sources that a record keeps.
+/// More providers than a record keeps.
 const PROVIDERS: usize = 160;
 const WITHIN: Duration = Duration::from_secs(10);
 

@@ -1,4 +1,4 @@
-//! One member sends all it can, of every kind at once: datagrams, calls, offers and messages.
+//! One member sends as much as it can of every kind at once: datagrams, calls, offers and messages.
 
 use std::time::Duration;
 
@@ -29,16 +29,16 @@ pub(in crate::scenarios) const INSIDER_FULL_RATE: Scenario = Scenario {
     play,
 };
 
-/// Records that are read, and reads in calm and in the attack.
+/// Records that are read, and reads before and during the attack.
 const RECORDS: usize = 20;
 const READS: usize = 200;
-/// Ticks of the attack a second, and what it sends to each victim in one.
+/// Ticks of the attack per second, and what it sends to each victim in one tick.
 const TICKS: u32 = 20;
 const DATAGRAMS: usize = 40;
-/// Nodes that it attacks: those through which is read.
+/// Nodes that it attacks; the reads go through them.
 const VICTIMS: usize = 3;
-/// Signature checks a second that it may cost a node: 25 ms of processor time. Raising it lets an attacker take
-/// more.
+/// Most signature checks a second that it may cause at a node: 25 ms of processor time. Raising it lets an
+/// attacker use more.
 const CHECKS_PER_SECOND: u64 = 1_000;
 
 fn play(run: &mut Run) -> World {
@@ -83,7 +83,8 @@ fn checks(world: &World, nodes: &[NodeIndex]) -> Vec<u64> {
     nodes.iter().map(|node| world.node(*node).signature_checks()).collect()
 }
 
-/// Reads through these nodes, one after the other, with something going on. The time of each that was right.
+/// Reads through these nodes, one after the other, with a background action. Returns the time of each right
+/// read.
 fn reads(
     world: &mut World,
     nodes: &[NodeIndex],
@@ -108,7 +109,7 @@ fn reads(
     times
 }
 
-/// What the member sends.
+/// The traffic of the malicious member.
 struct Storm {
     forger: Forger,
     junk: Vec<Bytes>,

@@ -1,5 +1,5 @@
-//! One member stores ten times its share of all disks, which are full then; the others' records stay and find
-//! room.
+//! One member stores ten times its share of all disks, so that they are full. The records of other members
+//! stay and find room.
 
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ pub(in crate::scenarios) const HOG: Scenario = Scenario {
 };
 
 const REPLICAS: u16 = 3;
-/// Of each disk.
+/// The size of each disk.
 const DISK_BYTES: u64 = 2 * 1024 * 1024;
-/// Bytes of values of one record of the hog.
+/// Bytes of the value of one record of the malicious member.
 const RECORD_BYTES: usize = 60 * 1024;
-/// Bytes of values of a record of the others.
+/// Bytes of the value of a record of the others.
 const OTHERS_BYTES: usize = 24 * 1024;
 
 fn play(run: &mut Run) -> World {
@@ -43,7 +43,8 @@ fn play(run: &mut Run) -> World {
     let members = nodes.len() as u64 + 1;
     let share = DISK_BYTES * nodes.len() as u64 / members;
     let records = (10 * share / u64::from(REPLICAS)) as usize / RECORD_BYTES;
-    // The others have a quarter of their shares before, so that the hog's records fill most disks.
+    // The others use a quarter of their shares before, so that the malicious member's records fill most
+    // disks.
     let mut workload = Workload::new(run.rng.fork("workload"), OTHERS_BYTES);
     let others = share * nodes.len() as u64 / 4 / u64::from(REPLICAS);
     let earlier = others as usize / OTHERS_BYTES;

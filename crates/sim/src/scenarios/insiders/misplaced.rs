@@ -1,4 +1,4 @@
-//! One member stores records at a node that is no replica of them.
+//! One member stores records at a node that is not a replica of them.
 
 use potluck_base::Key;
 use potluck_record::{Place, Space};
@@ -24,7 +24,7 @@ pub(in crate::scenarios) const INSIDER_MISPLACED: Scenario = Scenario {
 
 const REPLICAS: u16 = 2;
 const RECORDS: usize = 240;
-/// Places up to which a node keeps what a writer stores: a few beyond the replica set.
+/// Rank up to which a node keeps what a writer stores: a few more than the replica set.
 const NEAR: usize = 6;
 
 fn play(run: &mut Run) -> World {
@@ -33,7 +33,7 @@ fn play(run: &mut Run) -> World {
     let evil = world.hostile();
     world.hostile_manners(evil, Replica::new());
     world.hostile_joins(&[evil]);
-    // Until all know all, so that each knows what it is near to.
+    // Until all nodes know each other, so that each knows which keys it is close to.
     world.run_for(STABILISATION);
     let victim = nodes[run.rng.below(nodes.len() as u64) as usize];
     let mut forger = Forger::new(run.rng.next_u64());
@@ -57,7 +57,7 @@ fn play(run: &mut Run) -> World {
         .count();
     run.figure("of these, kept at the victim", Value::share(held, RECORDS));
     run.check(misplaced::check(&mut world, &keys, &[victim], NEAR));
-    // It would prove nothing if the node kept nothing at all.
+    // The check would prove nothing if the node kept no records at all.
     run.check(Check::new("those near to it are kept", held > 0, format!("{held} kept")));
     let mut workload = Workload::new(run.rng.fork("workload"), 32);
     let wrong = write_and_read(run, &mut world, &mut workload, &nodes, 0..10);

@@ -1,4 +1,4 @@
-//! Three of a record's sixteen replicas are members that chose places next to its key and lie.
+//! Three of a record's sixteen replicas are members that chose ids next to its key and give false answers.
 
 use super::{Wrong, record_name, write_and_read};
 use crate::check::Check;
@@ -18,7 +18,7 @@ pub(in crate::scenarios) const NEAR_LIARS: Scenario = Scenario {
     play,
 };
 
-/// Lies that the three tell at the same time.
+/// The false answers that the three give at the same time.
 const ROUNDS: [[Lie; 3]; 5] = [
     [Lie::Absent, Lie::Stale, Lie::Inflated],
     [Lie::Absent, Lie::Absent, Lie::Absent],
@@ -26,7 +26,7 @@ const ROUNDS: [[Lie; 3]; 5] = [
     [Lie::Inflated, Lie::Inflated, Lie::Inflated],
     [Lie::Ahead, Lie::Ahead, Lie::Ahead],
 ];
-/// Writes, each with a read, in a round, for each minute of the run.
+/// Writes, each with a read, in a round for each minute of the run.
 const WRITES: usize = 20;
 
 fn play(run: &mut Run) -> World {

@@ -23,15 +23,16 @@ pub(in crate::scenarios) const INSIDER_NEWS: Scenario = Scenario {
     play,
 };
 
-/// False revocations of one announcement: what fits a message.
+/// False revocations in one announcement: as many as fit into a message.
 const REVOCATIONS: usize = 520;
 /// Announcements, one a second.
 const MESSAGES: u32 = 20;
-/// Nodes that it is linked to.
+/// Nodes to which it has links.
 const LINKS: usize = 2;
-/// Signature checks a second that it may cost a node on top of calm. Raising it lets an attacker take more.
+/// Signature checks a second that it may cause at a node, in addition to normal operation. Raising it lets an
+/// attacker use more.
 const CHECKS_PER_SECOND: u64 = 100;
-/// Bytes that all other nodes may get in calls meanwhile: less than two of the announcements.
+/// Bytes that all other nodes may receive in calls meanwhile: less than two of the announcements.
 const PASSED_ON_MAX: u64 = 100_000;
 
 fn play(run: &mut Run) -> World {
@@ -76,12 +77,12 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Bytes that came to these nodes in calls: announcements of this size fit no datagram.
+/// Bytes that these nodes received in calls: announcements of this size do not fit into a datagram.
 fn bytes_of_calls(world: &World, nodes: &[NodeIndex]) -> u64 {
     nodes.iter().map(|node| world.traffic(*node).call_bytes_in).sum()
 }
 
-/// The signature checks of each node while something goes on.
+/// The signature checks of each node during an action.
 fn checks_in(world: &mut World, nodes: &[NodeIndex], act: impl FnOnce(&mut World)) -> Vec<u64> {
     let count = |world: &World| -> Vec<u64> {
         nodes.iter().map(|node| world.node(*node).signature_checks()).collect()
@@ -91,7 +92,7 @@ fn checks_in(world: &mut World, nodes: &[NodeIndex], act: impl FnOnce(&mut World
     count(world).iter().zip(before).map(|(after, before)| after - before).collect()
 }
 
-/// It asks nodes for a link in a topic.
+/// The malicious member asks nodes for a link in a topic.
 pub(super) fn link(world: &mut World, who: HostileIndex, to: &[NodeIndex], topic: &TopicName) {
     for node in to {
         let body = TopicRequest::Neighbour { high_priority: true, age_ms: 600_000 };

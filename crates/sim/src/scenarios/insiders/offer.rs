@@ -1,4 +1,4 @@
-//! One member offers one key and then gives pages of it without an end.
+//! One member offers one key and then sends endless pages of it.
 
 use potluck_record::limits::WRITERS_KEPT_MAX;
 use potluck_record::{Place, StateDigest};
@@ -22,11 +22,12 @@ pub(in crate::scenarios) const INSIDER_OFFER: Scenario = Scenario {
     play,
 };
 
-/// Bytes that four offers of one key may add to a disk: less than three times what 32 writers may have of it.
+/// Bytes that four offers of one key may add to a disk: less than three times the limit for 32 writers.
 const KEY_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 fn play(run: &mut Run) -> World {
-    // Without admission: each page is of another writer, and any writer may be pulled.
+    // Without admission, because each page is of another writer and the envelopes of any writer may be
+    // pulled.
     let mut world = World::new(run.config().replication(3));
     let nodes = run.form(&mut world);
     let evil = world.hostile();

@@ -1,5 +1,5 @@
-//! One member records a message and plays it again: at once, after a flood of messages by throw-away keys
-//! that make nodes forget, and to a node that restarted.
+//! One member records a message and replays it: at once, after a flood of messages by throw-away keys that
+//! make nodes forget it, and to a restarted node.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(in crate::scenarios) const REPLAYED_TOPIC: Scenario = Scenario {
 const PUBLISHERS: usize = 5_000;
 /// Their messages in one push.
 const BUNDLE: usize = 50;
-/// Older than what nodes repair, and the slack of clocks.
+/// Older than the messages that nodes repair, plus the allowed difference of clocks.
 const OLD: Duration = Duration::from_secs(16 * 60);
 const PAYLOAD: &[u8] = b"open the gate";
 
@@ -42,7 +42,7 @@ struct Replay {
 }
 
 impl Replay {
-    /// It plays what it recorded to each node.
+    /// Replays the recorded messages to each node.
     fn again(&self, world: &mut World, nodes: &[NodeIndex]) {
         link(world, self.evil, nodes, &self.topic);
         world.run_for(Duration::from_secs(1));
@@ -91,7 +91,7 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// To a node that restarted and has forgotten all, an old message is not played.
+/// A restarted node, which has forgotten all messages, does not accept an old message.
 fn restarted(run: &mut Run, world: &mut World, nodes: &[NodeIndex], replay: &Replay) {
     world.run_for(OLD);
     let fresh = nodes[2];

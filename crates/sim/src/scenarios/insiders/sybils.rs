@@ -1,5 +1,5 @@
-//! One ticket for several machines: their keys are chosen so that they are all of a record's replica set, and
-//! they say that there is no such record.
+//! One ticket for several machines: their keys are chosen so that they are the whole replica set of a record,
+//! and they answer that there is no such record.
 
 use potluck_base::Identity;
 use potluck_node::WriteContext;

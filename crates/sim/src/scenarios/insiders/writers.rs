@@ -1,4 +1,4 @@
-//! One member takes all places of a record's writers with keys that cost nothing.
+//! One member takes all places of a record's writers with throw-away keys.
 
 use potluck_base::Key;
 use potluck_record::Place;
@@ -22,9 +22,9 @@ pub(in crate::scenarios) const INSIDER_WRITERS: Scenario = Scenario {
     play,
 };
 
-/// Writers that a record has room for.
+/// Writers for which a record has room.
 const THROW_AWAY: usize = 32;
-/// Records attacked, every other one with an honest writer before.
+/// Records that are attacked. Every other one has an honest writer before.
 const RECORDS: usize = 6;
 
 fn play(run: &mut Run) -> World {

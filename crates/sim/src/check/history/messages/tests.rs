@@ -1,4 +1,4 @@
-//! For each rule of messages, streams that keep it and streams that break it.
+//! For each rule of messages, streams that follow it and streams that break it.
 
 use super::super::faults::Fault;
 use super::*;
@@ -23,7 +23,7 @@ fn publications(count: u64) -> Vec<Publication> {
     (1..=count).map(publication).collect()
 }
 
-/// What came, all at second 4.
+/// Deliveries, all at second 4.
 fn said(texts: &[&str]) -> Vec<(Duration, Heard)> {
     let heard = |text: &&str| match text.strip_prefix("missed ") {
         Some(count) => Heard::Missed(count.parse().ok()),
@@ -123,7 +123,7 @@ fn a_subscription_is_not_told_what_was_published_long_before() {
 fn messages_of_one_publisher_come_in_their_order() {
     assert_eq!(broken(&["1", "3", "2"], &Faults::none()), [ORDERED]);
     assert_eq!(broken(&["1", "3", "2"], &fault(5, Effect::Late, 3, 4)), NONE);
-    // One that was repaired.
+    // A repaired message.
     let mut heard = said(&["1", "3", "2"]);
     heard[2].0 = s(8);
     let stream = Stream { node: 2, opened: s(0), closed: s(60), heard };

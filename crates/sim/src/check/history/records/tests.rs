@@ -1,4 +1,4 @@
-//! For each rule a history that keeps it and one that breaks it.
+//! For each rule a history that follows it and one that breaks it.
 
 use super::super::faults::{Effect, Fault};
 use super::super::operation::{Action, Basis, Value, Version, Write};
@@ -9,8 +9,8 @@ fn version(node: usize, dot: u64) -> Version {
     Version { writer: node as u32, dot }
 }
 
-/// A history of one key that is written down step by step: each step takes a second, and begins
-/// when the one before has ended.
+/// A history of one key, written step by step: each step takes one second and begins when the one before has
+/// ended.
 #[derive(Default)]
 struct Script {
     operations: Vec<Operation>,
@@ -83,7 +83,7 @@ fn reading(values: &[&str]) -> Reading {
     Reading { values, covers: None }
 }
 
-/// A reading that says what it has seen.
+/// A reading with the versions that it has seen.
 fn seen(values: &[&str], covers: &[(u32, u64)]) -> Reading {
     Reading { covers: Some(covers.iter().copied().collect()), ..reading(values) }
 }
@@ -102,7 +102,7 @@ fn an_acknowledged_write_is_current_a_sibling_or_superseded_through_any_number_o
     script.write(1, Some("a"), Basis::Nothing, ok());
     script.write(2, Some("b"), Basis::Nothing, ok());
     let read = script.get(1, &["a", "b"]);
-    // It is not known whether this one took place; what came after shows that it did.
+    // Whether this write took effect is unknown; the next read shows that it did.
     script.write(3, Some("c"), Basis::Read(read), Answer::Unknown);
     let read = script.get(1, &["c"]);
     script.write(1, Some("d"), Basis::Read(read), ok());
@@ -234,7 +234,7 @@ fn a_healthy_node_shows_what_was_acknowledged_and_a_disturbed_one_is_excused() {
     assert_eq!(play(&[]), (vec![FRESH], 0));
     assert_eq!(play(&[(&[1], 0, 9)]), (vec![FRESH], 0));
     assert_eq!(play(&[(&[2], 0, 9)]), (vec![], 1));
-    // More at once than are tolerated.
+    // More nodes at once than are tolerated.
     assert_eq!(play(&[(&[1, 3], 0, 9)]), (vec![], 1));
 }
 
@@ -271,7 +271,7 @@ fn what_a_node_that_was_cut_off_acknowledged_is_not_known_to_others_before_it_is
         (verdict.violations.len(), verdict.excused.len())
     };
     assert_eq!(play(9), (0, 3));
-    // A second after its return what it acknowledged is owed.
+    // One second after its return, the writes that it acknowledged must be read.
     assert_eq!(play(3), (2, 1));
 }
 
@@ -298,7 +298,7 @@ fn reads_at_one_node_do_not_go_back() {
     assert_eq!(play((2, &["b"])), <[&str; 0]>::default());
     assert_eq!(play((2, &["a"])), [FORWARD]);
     assert_eq!(play((2, &[])), [FORWARD]);
-    // Another node has not read it, and the write was not acknowledged.
+    // The other node has not read it, and the write was not acknowledged.
     assert_eq!(play((3, &["a"])), <[&str; 0]>::default());
 }
 
