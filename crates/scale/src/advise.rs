@@ -1,23 +1,24 @@
-//! `advise`: whether a network without a server is the right choice for a case, and what else would be.
+//! `advise`: whether a network without a server is the right choice for a case, and what is the alternative.
 //!
-//! **Invariants:** the answer never turns from yes to no as nodes are added, as machines come and go more
-//! often, or as more latency is borne; it is never yes below [`NODES_FEW`] nodes or with transactions.
+//! **Invariants:** the answer never changes from yes to no when nodes are added, when machines come and go
+//! more often, or when more latency is acceptable; it is never yes below [`NODES_FEW`] nodes or with
+//! transactions.
 
 use crate::plan::{Need, Plan};
 
-/// Below this many nodes a server with a replica serves all of them and is simpler to run. The rule of
-/// thumb of the mission, and Potluck's advantage begins where one uplink no longer serves all.
+/// Below this number of nodes, a server with a replica serves all of them and is simpler to run. A rule of
+/// thumb: the advantage of Potluck begins where one uplink no longer serves all nodes.
 pub const NODES_FEW: u64 = 100;
-/// From this many on a network of peers is a common choice.
+/// From this number of nodes on, a network of peers is a common choice.
 pub const NODES_MANY: u64 = 1_000;
-/// A machine that stays longer is taken as a server.
+/// A machine that stays longer counts as a server.
 const STABLE_SECONDS: f64 = 30.0 * 86_400.0;
-/// A machine that stays less long comes and goes.
+/// A machine that stays for less time counts as one that comes and goes.
 const CHURN_SECONDS: f64 = 86_400.0;
 /// A read in a network of peers takes several round trips, so no answer can be promised within this time.
 pub const LATENCY_MIN_SECONDS: f64 = 0.1;
 
-/// What the network would be for.
+/// The purpose of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Small values under names: configuration, presence, flags, results.
@@ -39,9 +40,9 @@ pub enum Purpose {
 /// A case to decide.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Case {
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
-    /// Machines.
+    /// The number of machines.
     pub nodes: u64,
     /// How long a machine stays, on average.
     pub session_seconds: f64,
@@ -49,29 +50,29 @@ pub struct Case {
     pub strong: bool,
     /// Whether several values must change together or not at all.
     pub transactions: bool,
-    /// The time within which every answer must come.
+    /// The time within which every answer must arrive.
     pub latency_seconds: f64,
     /// Whether the machines run on batteries.
     pub battery: bool,
     /// Whether the machines belong to strangers.
     pub strangers: bool,
-    /// People who run it beside other work.
+    /// People that run it besides other work.
     pub team: u64,
 }
 
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Answer {
-    /// Something else.
+    /// Another solution.
     No,
-    /// Either works; the reasons say what decides.
+    /// Both work; the reasons say what decides.
     Either,
     /// Potluck.
     Yes,
 }
 
 impl Answer {
-    /// One word.
+    /// The answer as one word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -82,12 +83,12 @@ impl Answer {
     }
 }
 
-/// A reason for or against, one word for programs and one sentence.
+/// A reason for or against: one word for programs, and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     /// One word.
     pub code: &'static str,
-    /// Whether it speaks for Potluck.
+    /// Whether it is in favour of Potluck.
     pub speaks_for: bool,
     /// The sentence.
     pub text: String,
@@ -98,9 +99,9 @@ pub struct Reason {
 pub struct Advice {
     /// The answer.
     pub answer: Answer,
-    /// What to use.
+    /// The recommended solution.
     pub instead: &'static str,
-    /// Why, what decides first.
+    /// The reasons; the decisive ones first.
     pub reasons: Vec<Reason>,
     /// The figures of the same case by the models of [`plan`](crate::plan).
     pub plan: Plan,
@@ -117,7 +118,7 @@ const BROKER: &str = "an MQTT broker: a sensor sleeps between two readings and k
 const ORIGIN: &str = "an object store with a CDN, or one web server with a cache";
 const BUS: &str = "one message broker (such as NATS or MQTT)";
 
-/// A reason that decides alone, and what to use then.
+/// A reason that decides alone, and the recommended solution.
 fn refusal(case: &Case) -> Option<(Reason, &'static str)> {
     let no = |code, text: &str| Reason { code, speaks_for: false, text: text.to_owned() };
     if case.purpose == Purpose::Payments {
@@ -164,7 +165,7 @@ const fn usual(purpose: Purpose) -> &'static str {
     }
 }
 
-/// Points for a network of peers, with the reasons.
+/// Points for a network of peers, with their reasons.
 fn points(case: &Case) -> (u32, Vec<Reason>) {
     let mut reasons = Vec::new();
     let mut add = |points: u32, code, text: String| {
@@ -233,7 +234,7 @@ impl Case {
         let few = self.nodes < NODES_FEW;
         let answer = match sum {
             3.. if !few => Answer::Yes,
-            // Few machines that come and go, or share files with each other, lose little by trying.
+            // With few machines that come and go, or that share files with each other, a trial costs little.
             2.. => Answer::Either,
             _ => Answer::No,
         };
@@ -244,7 +245,7 @@ impl Case {
         Advice { answer, instead, reasons, plan }
     }
 
-    /// How to set Potluck up for this case, in words for people.
+    /// How to configure Potluck for this case, in words for people.
     #[must_use]
     pub fn setup(&self) -> String {
         let admission = if self.strangers {

@@ -1,11 +1,11 @@
 //! Level 1: networks of a million nodes that come and go, as plain arrays.
 //!
-//! A node is some bytes of state and a table of 4 bytes a contact; a message is 16 bytes in a timer wheel.
-//! Requests of lookups, joins, deaths and repairs are played one by one. Checks of contacts are counted and
-//! not played: an entry of a table is what its last check left, a node that lived at that time, drawn when
-//! the entry is first read after it.
+//! A node is a few bytes of state and a table with 4 bytes per contact; a message is 16 bytes in a timer
+//! wheel. Requests of lookups, joins, deaths and repairs are simulated individually. Checks of contacts are
+//! counted and not simulated: an entry of a table is the result of its last check, a node that lived at that
+//! time, drawn when the entry is first read after the check.
 //!
-//! Virtual time is in milliseconds. Draws are by counter, so the same seed gives the same run.
+//! Virtual time is in milliseconds. Random numbers are drawn by counter, so the same seed gives the same run.
 
 mod census;
 mod churn;
@@ -25,10 +25,10 @@ pub use world::{Outcome, Setting, run};
 
 /// Most nodes of a network at this level: the number of a node has 24 bits, and a table takes about 1 kB.
 pub const NODES_MAX: usize = 4_000_000;
-/// Most virtual minutes of a run: the wheel reaches this far.
+/// Most virtual minutes of a run: the range of the timer wheel.
 pub const MINUTES_MAX: u64 = 270;
 
 /// A point of virtual time, or a span of it, in milliseconds.
 type Millis = u32;
-/// When runs begin: nodes that are there already were born up to 12 days before.
+/// The time at which runs begin. The first nodes were born up to 12 days before.
 const START: Millis = 1 << 30;

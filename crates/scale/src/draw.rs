@@ -1,10 +1,10 @@
-//! Random numbers by counter: a draw is a function of a seed and of what it is for, so that it does not
-//! depend on the order of the draws and a table can be derived again instead of being stored.
+//! Random numbers by counter: a draw is a function of a seed and of its purpose, so it does not depend on the
+//! order of draws, and a table can be computed again instead of being stored.
 //!
-//! The function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): one of the fastest
-//! that passes the usual statistical tests. It is no cipher and guards nothing.
+//! The function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), one of the fastest
+//! functions that pass the usual statistical tests. It is not a cipher and has no security purpose.
 
-/// A number in which each bit depends on each bit of `value`. It is a bijection.
+/// A number in which each bit depends on each bit of `value`. The mapping is a bijection.
 #[must_use]
 #[inline]
 pub const fn mix(value: u64) -> u64 {
@@ -14,14 +14,14 @@ pub const fn mix(value: u64) -> u64 {
     c ^ (c >> 31)
 }
 
-/// A number that depends on both.
+/// A number that depends on both inputs.
 #[must_use]
 #[inline]
 pub const fn mix2(a: u64, b: u64) -> u64 {
     mix(mix(a) ^ b.wrapping_mul(0xD6E8_FEB8_6659_FD93))
 }
 
-/// A draw as a number from 0 up to and without 1.
+/// A draw as a number from 0 up to but not including 1.
 #[must_use]
 #[inline]
 pub fn unit(draw: u64) -> f64 {
@@ -35,7 +35,7 @@ pub const fn below(draw: u64, bound: usize) -> usize {
     ((draw as u128 * bound as u128) >> 64) as usize
 }
 
-/// Draws in a row, for what happens in one order anyway.
+/// A sequence of draws, for events that happen in one order anyway.
 #[derive(Debug, Clone)]
 pub struct Stream {
     state: u64,
@@ -55,7 +55,7 @@ impl Stream {
         mix(self.state)
     }
 
-    /// A number from 0 up to and without 1.
+    /// A number from 0 up to but not including 1.
     #[inline]
     pub fn unit(&mut self) -> f64 {
         unit(self.draw())
@@ -82,7 +82,8 @@ impl Stream {
     pub fn gamma(&mut self, shape: f64) -> f64 {
         let d = shape - 1.0 / 3.0;
         let c = 1.0 / (9.0 * d).sqrt();
-        // Each try is accepted with a probability of at least 0.95; after 64 the mode is near enough.
+        // Each try is accepted with a probability of at least 0.95. After 64 tries the mode is a sufficient
+        // result.
         for _ in 0..64 {
             let x = self.normal();
             let v = (1.0 + c * x).powi(3);
@@ -94,7 +95,7 @@ impl Stream {
         d
     }
 
-    /// Puts the items into a random order.
+    /// Shuffles the items.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for at in (1..items.len()).rev() {
             let other = self.below(at + 1);

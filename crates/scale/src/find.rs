@@ -1,26 +1,26 @@
-//! Search without structure: floods, rings and walks over random links, where a name has some holders; and
-//! a broadcast over the buckets of a DHT.
+//! Search without structure: floods, rings and walks over random links, where a name has some holders; and a
+//! broadcast over the buckets of a DHT.
 //!
-//! A share of the nodes is dead and still in the views of the others, as churn leaves them.
+//! A share of the nodes is dead and still in the views of the others, as after churn.
 
 use crate::draw::Stream;
 use crate::implicit::{Kademlia, Ring};
 use crate::sample::Sample;
 
-/// What is searched where.
+/// The parameters of searches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Setting {
     /// Nodes.
     pub nodes: usize,
-    /// Links that each node chooses; others choose it too.
+    /// Links that each node chooses. Other nodes choose it too.
     pub links: usize,
     /// The share of dead nodes.
     pub dead: f64,
-    /// Nodes that have what is searched, dead ones included.
+    /// Nodes that have the searched name, dead ones included.
     pub holders: usize,
-    /// Searches, each of another node for another name.
+    /// Searches, each from another node and for another name.
     pub searches: u32,
-    /// Milliseconds of one way.
+    /// Milliseconds of one direction of a link.
     pub one_way: f64,
     /// The same seed gives the same searches.
     pub seed: u64,
@@ -29,28 +29,28 @@ pub struct Setting {
 /// A way to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// To all nodes within this number of hops.
+    /// A flood to all nodes within this number of hops.
     Flood(u32),
     /// Floods of 1, 2, 3 and more hops until a holder is found, up to this number.
     Ring(u32),
-    /// Walkers, and the steps of each until they give up.
+    /// Walkers, and the most steps of each.
     Walk(u32, u32),
 }
 
-/// What came of searches.
+/// The results of searches.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
     /// Searches that found a living holder.
     pub hits: u64,
-    /// Searches for which there was a living holder.
+    /// Searches for which there was a live holder.
     pub possible: u64,
     /// Messages of a search.
     pub messages: Sample,
-    /// Milliseconds until the first hit's answer is back.
+    /// Milliseconds until the answer of the first hit arrived.
     pub millis: Sample,
 }
 
-/// Searches over random links.
+/// Runs searches over random links.
 #[must_use]
 pub fn search(setting: &Setting, way: Way) -> Found {
     let mut graph = Graph::new(setting);
@@ -76,7 +76,7 @@ pub fn search(setting: &Setting, way: Way) -> Found {
 struct Graph {
     links: Vec<Vec<u32>>,
     dead: Vec<bool>,
-    /// The search in which a node was a holder last, and in which it was met last.
+    /// The last search in which a node was a holder, and the last in which it was reached.
     holds: Vec<u32>,
     met: Vec<u32>,
     search: u32,
@@ -112,7 +112,7 @@ impl Graph {
         }
     }
 
-    /// Gives a name to its holders.
+    /// Assigns holders to a name.
     fn place(&mut self) {
         self.search += 1;
         self.living_holders = 0;
@@ -128,7 +128,7 @@ impl Graph {
 
     fn living_node(&mut self) -> usize {
         let mut node = self.draws.below(self.dead.len());
-        // At most 95 of 100 are dead.
+        // At most 95 of 100 nodes are dead.
         for _ in 0..self.dead.len() {
             if !self.dead[node] {
                 break;
@@ -138,7 +138,7 @@ impl Graph {
         node
     }
 
-    /// Messages, and after how many hops the first living holder was reached.
+    /// Floods. Returns the messages, and the hops after which the first live holder was reached.
     fn flood(&mut self, asker: usize, limit: u32) -> (u64, Option<u32>) {
         self.wave += 1;
         self.met[asker] = self.wave;
@@ -147,7 +147,7 @@ impl Graph {
         for hop in 1..=limit {
             for node in front.drain(..) {
                 let links = &self.links[node as usize];
-                // A node does not send back to the one that it has it from.
+                // A node does not send back to the node that it received the search from.
                 messages += links.len() as u64 - u64::from(hop > 1);
                 for other in links {
                     let other = *other as usize;
@@ -172,7 +172,7 @@ impl Graph {
         (messages, hit)
     }
 
-    /// Each wave waits for the answers of the one before: there and back.
+    /// Each wave waits for the answers of the one before, for the time of both directions.
     fn ring(&mut self, asker: usize, limit: u32) -> (u64, Option<u32>) {
         let (mut messages, mut waited) = (0, 0);
         for hops in 1..=limit {
@@ -186,7 +186,7 @@ impl Graph {
         (messages, None)
     }
 
-    /// Walkers move at the same time; a step to a dead node is lost and repeated.
+    /// Walkers move at the same time. A step to a dead node is lost and repeated.
     fn walk(&mut self, asker: usize, walkers: u32, steps: u32) -> (u64, Option<u32>) {
         let mut at = vec![asker; walkers as usize];
         let mut messages = 0;
@@ -210,9 +210,9 @@ impl Graph {
     }
 }
 
-/// A broadcast over the buckets of a DHT (El-Ansary et al., IPTPS 2003): each node hands the ids of a bucket
-/// on to one contact in it, so each node gets it once. A dead contact costs a message and the next one of
-/// the bucket is taken. Returns messages, the share of living nodes reached, and the greatest depth.
+/// A broadcast over the buckets of a DHT (El-Ansary et al., IPTPS 2003): each node passes the ids of a bucket
+/// on to one contact in it, so each node gets the message once. A dead contact costs a message, and the next
+/// one of the bucket is used. Returns messages, the share of live nodes reached, and the greatest depth.
 #[must_use]
 pub fn broadcast(nodes: usize, dead: f64, seed: u64) -> (u64, f64, u32) {
     let ring = Ring::new(nodes, dead, seed);

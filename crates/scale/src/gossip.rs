@@ -1,4 +1,4 @@
-//! Gossip: rounds until all know, failure detection, and overlays that survive mass failure.
+//! Gossip: rounds until all nodes know, failure detection, and overlays that survive mass failure.
 
 mod hyparview;
 mod spread;

@@ -1,8 +1,9 @@
-//! Overlays and swarms of millions of nodes, as plain arrays, and the models of the papers beside them.
+//! Simulations of overlays and swarms with millions of nodes, as plain arrays, and the formulas of the
+//! papers.
 //!
-//! Written from the papers, not from the product's code: a simulator that shares a bug with what it tests
-//! proves nothing. Nothing here knows a wire format, a clock or a thread; the same seed gives the same
-//! figures on every machine.
+//! They are written from the papers, not from the product's code: a simulator that shares a bug with the
+//! tested code proves nothing. They use no wire format, clock or thread; the same seed gives the same figures
+//! on every machine.
 
 pub mod advise;
 pub mod compact;

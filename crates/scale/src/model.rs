@@ -1,8 +1,8 @@
-//! Closed formulas of the papers: what a network costs and survives, without a simulation.
+//! Closed formulas from the papers: what a network costs and survives, without a simulation.
 //!
-//! Units are in the names: `_seconds`, `_bytes`; rates are a second; a share is from 0 to 1. Every function
-//! bounds its arguments, so that no input gives an infinity or a NaN that the text of the function does not
-//! announce.
+//! Units are in the names: `_seconds`, `_bytes`; rates are per second; a share is from 0 to 1. Every function
+//! bounds its arguments, so that no input gives an infinity or a NaN unless the function's documentation says
+//! so.
 
 mod distribution;
 mod gossip;

@@ -4,10 +4,10 @@ use crate::model;
 use crate::report::{Axis, Line, Plot, Report, Style, Table, number, share, span};
 use crate::studies::Wrong;
 
-/// What the network is for.
+/// The requirements of the network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Need {
-    /// Users that are there at a time, each with a node.
+    /// Users that are present at a time, each with a node.
     pub users: f64,
     /// How long a node stays, on average.
     pub session_seconds: f64,
@@ -21,7 +21,7 @@ pub struct Need {
     pub uplink_bits: f64,
     /// Milliseconds of a round trip.
     pub round_trip_seconds: f64,
-    /// The share of all nodes that may be gone at once.
+    /// The share of all nodes that may vanish at once.
     pub gone: f64,
 }
 
@@ -40,38 +40,38 @@ impl Default for Need {
     }
 }
 
-/// Most replicas that a network can be set to.
+/// Most replicas that can be configured.
 const REPLICAS_MAX: u32 = 32;
 /// Replicas without a setting.
 const REPLICAS_DEFAULT: u32 = 16;
-/// Contacts in a bucket and requests at once, as the product has them.
+/// Contacts in a bucket, and requests in flight at once, as in the product.
 const K: u32 = 16;
 const ALPHA: u32 = 3;
-/// Bytes of a record beside its value: name, writer, version, signature and index.
+/// Bytes of a record besides its value: name, writer, version, signature and index.
 const ENVELOPE_BYTES: f64 = 300.0;
-/// Seconds until the death of a holder is noticed and its records are copied: a heartbeat each 5 s with
-/// three tries, and a round of repair. A guess at the whole; the detection alone was measured as 3 to 4 s.
+/// Seconds until the death of a holder is detected and its records are copied: a heartbeat every 5 s with
+/// three tries, and a round of repair. A guess for the sum; the detection alone was measured as 3 to 4 s.
 const REPAIR_SECONDS: f64 = 60.0;
-/// Bytes a second, each way, of an idle node of 10,000, and of how many contacts these are: measured with
+/// Bytes a second, each way, of an idle node among 10,000, and the number of its contacts: measured with
 /// whole nodes (`potluck sim idle --nodes 10000 --minutes 10`).
 const IDLE_BYTES: f64 = 763.0;
 const IDLE_NODES: f64 = 1e4;
 /// Seconds between two checks of an old contact beyond the close group.
 const CONTACT_CHECK_SECONDS: f64 = 600.0;
-/// Bytes of a datagram of a check with headers and seal: those measured over their number.
+/// Bytes of a datagram of a check, with headers and seal: the measured bytes divided by their number.
 const CHECK_BYTES: f64 = 220.0;
 /// Bytes of memory of a process, measured with 64 processes, and of a contact with its session.
 const PROCESS_BYTES: f64 = 24.5e6;
 const CONTACT_BYTES: f64 = 400.0;
-/// The part of the uplink that upkeep may take.
+/// The share of the uplink that upkeep may use.
 const UPKEEP_SHARE: f64 = 0.1;
 
-/// What a network for a [`Need`] takes.
+/// The results for a [`Need`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
     /// Replicas of a record; `None` if no number up to 32 is enough.
     pub replicas: Option<u32>,
-    /// Records expected lost if the share is gone at once, with these replicas.
+    /// Records expected to be lost if the share vanishes at once, with these replicas.
     pub lost_at_once: f64,
     /// Records expected lost in a year of churn.
     pub lost_a_year: f64,
@@ -79,7 +79,7 @@ pub struct Plan {
     pub repair_bytes_a_second: f64,
     /// Bytes a second each way of an idle node.
     pub idle_bytes_a_second: f64,
-    /// Bytes of others' records on a node's disk.
+    /// Bytes of other nodes' records on a node's disk.
     pub disk_bytes: f64,
     /// Bytes of memory of a node.
     pub memory_bytes: f64,
@@ -93,16 +93,16 @@ pub struct Plan {
     pub write_seconds: f64,
     /// Whether upkeep of records stays within a tenth of the uplink.
     pub records_fit: bool,
-    /// Bytes a second each way if strangers kept the files in three copies.
+    /// Bytes a second each way if strangers kept the files, with three copies.
     pub file_repair_bytes_a_second: f64,
-    /// Whether that stays within a tenth of the uplink.
+    /// Whether that is within a tenth of the uplink.
     pub files_fit: bool,
     /// Seconds until 1,000 readers have a file of 1 GB from one node and from each other.
     pub fetch_seconds: f64,
 }
 
 impl Need {
-    /// Fails with the option that is out of range.
+    /// Checks the options; fails with the one that is out of range.
     ///
     /// # Errors
     /// [`Wrong`].
@@ -175,7 +175,7 @@ impl Need {
         }
     }
 
-    /// The most bytes of files a user that strangers can keep, in three copies.
+    /// The most bytes of files per user that strangers can keep, with three copies.
     #[must_use]
     pub fn file_bytes_max(&self) -> f64 {
         model::unique_bytes_max(self.uplink_bits / 8.0 * UPKEEP_SHARE, 3, self.session_seconds)
@@ -261,7 +261,7 @@ fn verdict(need: &Need, plan: &Plan) -> String {
     text
 }
 
-/// Bytes in the unit that people would use.
+/// Bytes in a unit that people would use.
 fn bytes(value: f64) -> String {
     let units = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
     match units.iter().find(|(unit, _)| value >= *unit) {

@@ -1,4 +1,4 @@
-//! What a study found: plain data, which is written as text, as one HTML page and as rows of CSV.
+//! The result of a study: plain data, which is written as text, as one HTML page and as rows of CSV.
 
 mod csv;
 mod format;
@@ -10,7 +10,7 @@ pub use csv::csv;
 pub use format::{number, share, span};
 pub use html::{Manifest, html};
 
-/// What a study found.
+/// The result of a study.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
     /// Its name on the command line.
@@ -19,51 +19,51 @@ pub struct Report {
     pub question: String,
     /// The answer, in a sentence or a few.
     pub verdict: String,
-    /// The command that repeats it.
+    /// The command that repeats the study.
     pub command: String,
     /// The seeds of its runs.
     pub seeds: Vec<u64>,
-    /// Figures beside what they should be.
+    /// Figures with their expected values.
     pub claims: Vec<Claim>,
     /// Figures in rows.
     pub tables: Vec<Table>,
     /// Figures as pictures.
     pub plots: Vec<Plot>,
-    /// What a reader must know to judge them.
+    /// Notes that a reader needs to judge the figures.
     pub notes: Vec<String>,
     /// Every single measurement.
     pub facts: Vec<Fact>,
 }
 
-/// A figure and what it should be.
+/// A figure and its expected value.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Claim {
-    /// What is claimed.
+    /// The claim.
     pub name: String,
-    /// In which setting it was measured.
+    /// The setting in which it was measured.
     pub setting: String,
-    /// Least, middle and most of the seeds.
+    /// The least, median and highest value over the seeds.
     pub measured: [f64; 3],
     /// The unit of the figures.
     pub unit: &'static str,
-    /// What the middle must be at least.
+    /// The least accepted median.
     pub low: f64,
-    /// What the middle must be at most.
+    /// The highest accepted median.
     pub high: f64,
-    /// The paper or formula that says so.
+    /// The paper or formula with the expected value.
     pub source: &'static str,
-    /// Why it is outside, if it is known.
+    /// Why the figure is outside, if that is known.
     pub reason: Option<String>,
 }
 
 impl Claim {
-    /// Whether the figure is what it should be.
+    /// Whether the figure is within the accepted range.
     #[must_use]
     pub fn holds(&self) -> bool {
         (self.low..=self.high).contains(&self.measured[1])
     }
 
-    /// What it should be, in words.
+    /// The accepted range, in words.
     #[must_use]
     pub fn wanted(&self) -> String {
         match (self.low.is_finite(), self.high.is_finite()) {
@@ -78,7 +78,7 @@ impl Claim {
 /// Figures in rows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Table {
-    /// What they are.
+    /// The title.
     pub title: String,
     /// The heads of the columns.
     pub columns: Vec<&'static str>,
@@ -89,13 +89,13 @@ pub struct Table {
 /// An axis of a picture.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Axis {
-    /// What it shows, with its unit.
+    /// The quantity that it shows, with its unit.
     pub name: String,
-    /// Whether equal steps are equal factors.
+    /// Whether it is logarithmic.
     pub log: bool,
 }
 
-/// How a line came about.
+/// The origin of a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Style {
     /// Measured at the marked points.
@@ -103,18 +103,18 @@ pub enum Style {
     Measured,
     /// Computed by a formula.
     Formula,
-    /// Beyond what was measured.
+    /// Extrapolated beyond the measurements.
     Extrapolated,
-    /// Points that no line joins.
+    /// Points without a line between them.
     Points,
 }
 
-/// Points of a picture that belong together.
+/// The points of one line of a picture.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Line {
     /// Its name in the legend.
     pub name: String,
-    /// How it came about.
+    /// Its origin.
     pub style: Style,
     /// The points.
     pub points: Vec<(f64, f64)>,
@@ -125,28 +125,28 @@ pub struct Line {
 /// A picture.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plot {
-    /// What it shows.
+    /// The title.
     pub title: String,
-    /// From left to right.
+    /// The axis from left to right.
     pub x: Axis,
-    /// From below to above.
+    /// The axis from bottom to top.
     pub y: Axis,
-    /// What is drawn.
+    /// The lines.
     pub lines: Vec<Line>,
 }
 
 /// One measurement.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fact {
-    /// Of which level of simulation: implicit, compact, whole or formula.
+    /// The level of simulation: implicit, compact, whole or formula.
     pub level: &'static str,
     /// Nodes of the network.
     pub nodes: u64,
     /// Seed of the run.
     pub seed: u64,
-    /// What else was set, as `name=value` joined by blanks.
+    /// Further parameters, as `name=value` separated by spaces.
     pub parameter: String,
-    /// What was measured.
+    /// The quantity.
     pub metric: &'static str,
     /// The figure.
     pub value: f64,
@@ -155,7 +155,7 @@ pub struct Fact {
 }
 
 impl Report {
-    /// The claims that do not hold.
+    /// The claims that are not met.
     pub fn failures(&self) -> impl Iterator<Item = &Claim> {
         self.claims.iter().filter(|claim| !claim.holds())
     }
@@ -170,7 +170,7 @@ impl Report {
         }
     }
 
-    /// Middle, least and most of a metric in a setting, over the seeds.
+    /// The median, least and highest value of a metric in a setting, over the seeds.
     #[must_use]
     pub fn spread(&self, nodes: u64, parameter: &str, metric: &str) -> [f64; 3] {
         let values = self.facts.iter().filter(|fact| {

@@ -1,4 +1,4 @@
-//! What many measurements say together: quantiles, and intervals for a share.
+//! Statistics of many measurements: quantiles, and intervals for a share.
 
 /// Measurements of one quantity, kept as counts by value: whole numbers are exact up to 4,096, larger ones
 /// to one part in 2,048.
@@ -43,7 +43,7 @@ impl Sample {
         self.max = self.max.max(value);
     }
 
-    /// Adds those of another.
+    /// Adds the measurements of another sample.
     pub fn merge(&mut self, other: &Self) {
         if other.counts.len() > self.counts.len() {
             self.counts.resize(other.counts.len(), 0);
@@ -54,7 +54,7 @@ impl Sample {
         self.max = self.max.max(other.max);
     }
 
-    /// How many measurements there are.
+    /// The number of measurements.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.total
@@ -66,7 +66,7 @@ impl Sample {
         if self.total == 0 { 0.0 } else { self.sum as f64 / self.total as f64 }
     }
 
-    /// The value that this share of them does not exceed.
+    /// The value that this share of the measurements does not exceed.
     #[must_use]
     pub fn quantile(&self, share: f64) -> u64 {
         let goal = ((self.total as f64 * share).ceil() as u64).max(1);
@@ -86,7 +86,7 @@ impl Sample {
         self.max
     }
 
-    /// The part of them that is at most `limit`.
+    /// The share of the measurements that is at most `limit`.
     #[must_use]
     pub fn share_up_to(&self, limit: u64) -> f64 {
         let within: u64 = self.counts.iter().take(slot(limit) + 1).sum();
@@ -118,7 +118,7 @@ pub fn interval_99(part: u64, whole: u64) -> (f64, f64) {
     (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
 }
 
-/// The smallest, the middle and the largest of some values; zeros without any.
+/// The smallest, the median and the largest of some values; zeros for an empty list.
 #[must_use]
 pub fn spread(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);

@@ -1,7 +1,7 @@
-//! Questions with their experiments: each study runs some networks and gives a [`Report`].
+//! Questions and their experiments: each study runs some networks and returns a [`Report`].
 //!
-//! A study is a function of its options, seeds included. Runs are independent of each other: [`Workers`]
-//! says how they are carried out.
+//! A study is a function of its options, including the seeds. Its runs are independent of each other;
+//! [`Workers`] decides how they are executed.
 
 pub mod compare;
 pub mod distribute;
@@ -16,9 +16,9 @@ pub mod validate;
 use crate::compact::Churn;
 use crate::report::{Claim, Report};
 
-/// Carries runs out, in parallel or not.
+/// Executes runs, in parallel or one after the other.
 pub trait Workers {
-    /// What `work` makes of each item, in the order of the items.
+    /// The results of `work` for each item, in the order of the items.
     fn map<I: Sync, T: Send>(&self, items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T>;
 }
 
@@ -32,7 +32,7 @@ impl Workers for OneByOne {
     }
 }
 
-/// Why a study cannot be run.
+/// Why a study cannot run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong(pub String);
 
@@ -44,7 +44,7 @@ impl std::fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
-/// Fails unless `value` is within.
+/// Fails unless `value` is within the range.
 fn within<T: PartialOrd + std::fmt::Display>(
     name: &str,
     value: &T,
@@ -57,7 +57,7 @@ fn within<T: PartialOrd + std::fmt::Display>(
     Err(Wrong(format!("--{name} {value} is outside {low} to {high}")))
 }
 
-/// The model of churn of this name.
+/// The model of churn with this name.
 fn churn(name: &str) -> Result<Churn, Wrong> {
     let wrong =
         || Wrong(format!("--churn {name} is unknown: it is one of {}", Churn::NAMES.join(", ")));
@@ -80,7 +80,7 @@ fn told(
     Claim { setting: setting.into(), unit, source, ..claim }
 }
 
-/// The report that a study begins with.
+/// A report with its first fields.
 fn begun(study: &'static str, question: &str, command: String, seeds: &[u64]) -> Report {
     Report {
         study,
@@ -91,7 +91,7 @@ fn begun(study: &'static str, question: &str, command: String, seeds: &[u64]) ->
     }
 }
 
-/// Seeds as the command line takes them.
+/// The seeds in the form of the command line.
 fn seeds_option(seeds: &[u64]) -> String {
     match (seeds.first(), seeds.last()) {
         (Some(first), Some(last)) => format!(" --seeds {first}..{last}"),
@@ -99,7 +99,7 @@ fn seeds_option(seeds: &[u64]) -> String {
     }
 }
 
-/// Fails if a line of a report is wider than a terminal; a command to copy stays in one line.
+/// Fails if a line of a report is wider than a terminal. A command to copy stays in one line.
 #[cfg(test)]
 fn assert_narrow(text: &str) {
     for line in text.lines().filter(|line| !line.starts_with("  potluck ")) {

@@ -1,4 +1,4 @@
-//! Swarms: one file in pieces, from one seed to many readers that pass pieces on.
+//! Swarms: one file in pieces, from one seed to many readers that exchange pieces.
 
 mod closed;
 mod open;

@@ -1,13 +1,13 @@
-//! Which nodes there are: by number, and by id with those that died lately.
+//! The nodes: by number, and by id together with recently dead ones.
 
 use super::Millis;
 use crate::draw::{below, mix2};
 
 const IDS: u64 = 21;
-/// Bits of a contact that number the place; the others count its nodes, one after the other.
+/// Bits of a contact for the number of the place; the other bits count the nodes of the place.
 const PLACE_BITS: u32 = 24;
 
-/// A node: its place, and which of the nodes of this place it is.
+/// A node: its place, and its number among the nodes of this place.
 pub(super) type Contact = u32;
 
 /// No node.
@@ -40,21 +40,22 @@ impl Member {
 #[derive(Debug)]
 pub(super) struct Census {
     seed: u64,
-    /// Of each place: how often its node came or went, odd while there is one. After 128 nodes it starts
-    /// again, when contacts of the earlier ones are long gone. Apart from the times, for the cache.
+    /// For each place: the number of times that its node joined or left; odd while there is a node. It wraps
+    /// after 128 nodes, when contacts of the earlier ones are long gone. Stored apart from the times, for the
+    /// processor cache.
     turns: Vec<u8>,
-    /// When that was the last time.
+    /// The time of the last change.
     changed: Vec<Millis>,
     /// Nodes by the first bits of their ids.
     buckets: Vec<Vec<Member>>,
     bits: u32,
     living: usize,
-    /// How long the dead are kept.
+    /// How long dead nodes are kept.
     keep: Millis,
 }
 
 impl Census {
-    /// Room for `places`; the dead are kept for `keep`.
+    /// Creates room for `places`. Dead nodes are kept for `keep`.
     pub(super) fn new(places: usize, nodes: usize, keep: Millis, seed: u64) -> Self {
         let bits = (nodes / 6).max(2).ilog2();
         Self {
@@ -84,7 +85,7 @@ impl Census {
         (id >> (64 - self.bits)) as usize
     }
 
-    /// The node of a place; `None` if there is none now.
+    /// The node of a place. `None` if there is none now.
     pub(super) fn node(&self, place: usize) -> Option<Contact> {
         let turn = *self.turns.get(place)?;
         (turn % 2 == 1).then_some(place as u32 | (u32::from(turn) << PLACE_BITS))
@@ -104,7 +105,7 @@ impl Census {
         contact
     }
 
-    /// A node is gone.
+    /// Removes a node.
     pub(super) fn leave(&mut self, contact: Contact, now: Millis) {
         if !self.lives(contact) {
             return;
@@ -122,20 +123,21 @@ impl Census {
         u32::from(self.turns[place_of(contact)]) == contact >> PLACE_BITS
     }
 
-    /// Whether a node was dead at `time`, as far as it is known: of the last node before the present one the
-    /// time is that of the next one's birth.
+    /// Whether a node was dead at `time`, as far as known: for the last node before the present one, the time
+    /// of death is the birth of the present one.
     #[inline]
     pub(super) fn was_dead(&self, contact: Contact, time: Millis) -> bool {
         let place = place_of(contact);
         match self.turns[place].wrapping_sub((contact >> PLACE_BITS) as u8) {
             0 => false,
-            // It is gone, or it is and the next one came at once.
+            // The node is dead, or it is dead and the next one joined at once.
             1 | 2 => self.changed[place] <= time,
             _ => true,
         }
     }
 
-    /// A node that lived at `time` and whose id begins with the first `bits` of `id`, all equally likely; `None` if 64 draws found none.
+    /// A random node that lived at `time` and whose id begins with the first `bits` of `id`. `None` if 64
+    /// draws found none.
     pub(super) fn pick(&self, id: u64, bits: u32, time: Millis, draw: u64) -> Option<Contact> {
         const LOAD_MAX: usize = 24;
         let spare = self.bits.saturating_sub(bits);
@@ -143,7 +145,8 @@ impl Census {
         for number in 0..64u64 {
             let draw = mix2(draw, number);
             let bucket = &self.buckets[first + below(draw, 1 << spare)];
-            // A place beyond the nodes of the bucket is a miss: else nodes of small buckets were likelier.
+            // A place beyond the nodes of the bucket is a miss. Otherwise nodes of small buckets would be
+            // drawn more often.
             let place = below(draw.rotate_left(32), bucket.len().max(LOAD_MAX));
             let Some(member) = bucket.get(place) else { continue };
             let fits = bits <= self.bits || (self.id(member.contact) ^ id) >> (64 - bits) == 0;
@@ -164,7 +167,8 @@ impl Census {
     ) {
         let at = self.bucket(target);
         for spare in 0..=self.bits {
-            // All buckets that share `bits - spare` bits: those of the step before, and as many again.
+            // All buckets that share `bits - spare` bits: those of the step before, and the same number of
+            // further ones.
             let half = if spare == 0 { at..at + 1 } else { sibling(at, spare - 1) };
             for bucket in &self.buckets[half] {
                 let fit = bucket.iter().filter(|member| accept(member));
@@ -198,7 +202,7 @@ impl Census {
             for member in self.buckets[at].iter().filter(|member| accept(member)) {
                 let other = self.id(member.contact);
                 let distance = if back { id.wrapping_sub(other) } else { other.wrapping_sub(id) };
-                // The bucket of `id` itself is met at both ends of the circle.
+                // The bucket of `id` itself is visited at both ends of the circle.
                 let wide = distance > u64::MAX / 2;
                 if all > 1 && (step == 0 && wide || step == all && !wide) {
                     continue;
@@ -216,7 +220,7 @@ impl Census {
     }
 }
 
-/// The buckets that share all but the last `spare + 1` bits with `at`, without those that share one more.
+/// The buckets that share all bits with `at` except the last `spare + 1`, without those that share one more.
 fn sibling(at: usize, spare: u32) -> std::ops::Range<usize> {
     let from = ((at >> spare) ^ 1) << spare;
     from..from + (1 << spare)

@@ -1,14 +1,14 @@
-//! How long nodes stay, and what happens to many of them at once.
+//! How long nodes stay, and events that affect many of them at once.
 
 use crate::draw::Stream;
 
-/// A model of churn. Unless it says otherwise, each node that leaves is replaced at once by a new one, so
-/// that the size of the network stays.
+/// A model of churn. Unless it says otherwise, each node that leaves is replaced at once by a new one, so the
+/// size of the network does not change.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Churn {
-    /// Nodes stay.
+    /// No node leaves.
     None,
-    /// Exponential stays with this mean in seconds: no memory, the setting of most papers.
+    /// Exponential stays with this mean in seconds: without memory; the setting of most papers.
     Exponential(f64),
     /// Weibull stays: with a shape below 1, old nodes stay longer than new ones (Stutzbach and Rejaie, IMC
     /// 2006).
@@ -23,12 +23,12 @@ pub enum Churn {
     /// As [`weibull_ipfs`](Self::weibull_ipfs), and a tenth of the network's size joins within a minute in
     /// the middle of the run.
     Flash,
-    /// As [`weibull_ipfs`](Self::weibull_ipfs), and this share of the nodes is gone at once and for good in
-    /// the middle of the run: a provider, a version.
+    /// As [`weibull_ipfs`](Self::weibull_ipfs), and this share of the nodes leaves at once and for good in
+    /// the middle of the run, like all nodes of one provider or version.
     Correlated(f64),
 }
 
-/// Shape and scale after the sessions of IPFS: half of the joiners are gone after 2 hours, 80 % after 8
+/// Shape and scale from the sessions of IPFS: half of the joining nodes leave within 2 hours, 80 % within 8
 /// (Protocol Labs, RFM 2).
 const IPFS: Churn = Churn::Weibull { shape: 0.61, scale: 3.6 * 3600.0 };
 
@@ -39,14 +39,14 @@ impl Churn {
         IPFS
     }
 
-    /// The hardest that Bamboo was tested with: half of the sessions are over after 1.4 minutes (Rhea,
+    /// The hardest churn that Bamboo was tested with: half of the sessions end within 1.4 minutes (Rhea,
     /// Geels, Roscoe and Kubiatowicz, UCB/CSD-03-1299).
     #[must_use]
     pub fn bamboo() -> Self {
         Self::Exponential(84.0 / std::f64::consts::LN_2)
     }
 
-    /// The model of this name.
+    /// The model with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -76,7 +76,7 @@ impl Churn {
         }
     }
 
-    /// Seconds that a node which joins stays; `None` for ever.
+    /// Seconds that a joining node stays; `None`: for ever.
     pub(super) fn stay(&self, draws: &mut Stream) -> Option<f64> {
         match self {
             Self::None => None,
@@ -88,9 +88,9 @@ impl Churn {
         }
     }
 
-    /// Seconds since a node joined that is there at a random moment, and seconds that it still stays. Long
-    /// stays are more likely to be met: the stay is drawn with a weight of its length, and the moment is
-    /// uniform in it.
+    /// For a node that is present at a random moment: the seconds since it joined, and the seconds that it
+    /// still stays. Long stays are more likely to include the moment: the stay is drawn with its length as
+    /// the weight, and the moment is uniform in it.
     pub(super) fn met(&self, draws: &mut Stream) -> Option<(f64, f64)> {
         let stay = match self {
             Self::None => return None,

@@ -1,4 +1,4 @@
-//! Round trips by hash: log-normal over the pairs of nodes, without a matrix.
+//! Round trips computed by a hash: log-normal over the pairs of nodes, without a matrix.
 
 use crate::draw::{below, mix2};
 
@@ -22,7 +22,7 @@ impl Latency {
         Self { seed, quantiles: (0..STEPS).map(at).collect() }
     }
 
-    /// The round trip of a pair, the same each time and from both ends.
+    /// The round trip of a pair: the same each time, and in both directions.
     pub(super) fn round_trip(&self, a: u32, b: u32) -> u32 {
         let pair = (u64::from(a.min(b)) << 32) | u64::from(a.max(b));
         u32::from(self.quantiles[below(mix2(self.seed, pair), STEPS)])

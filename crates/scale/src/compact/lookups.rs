@@ -1,11 +1,12 @@
-//! Lookups under way: the list of the closest nodes heard of, and which of them were asked.
+//! Lookups in progress: the list of the closest known nodes, and which of them were asked.
 
 use super::Millis;
 use super::census::Contact;
 
-/// Most nodes in a list. Farther ones are dropped; where half of all are dead, 64 hold the closest 16.
+/// Most nodes in a list; farther ones are dropped. If half of all nodes are dead, 64 entries contain the
+/// closest 16 live ones.
 const LIST_MAX: usize = 96;
-/// Requests of one lookup: the product's limit.
+/// Most requests of one lookup, as in the product.
 pub(super) const REQUESTS_MAX: u16 = 96;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,27 +30,27 @@ pub(super) struct Heard {
 pub(super) struct Flight {
     pub(super) asker: Contact,
     pub(super) target: u64,
-    /// The record that is read.
+    /// The record to read.
     pub(super) record: u32,
     pub(super) began: Millis,
     pub(super) list: Vec<Heard>,
     pub(super) requests: u16,
     pub(super) timeouts: u16,
     pub(super) waiting: u8,
-    /// When the closest of those that have answered so far did.
+    /// The time at which the closest of the nodes that have answered did so.
     pub(super) best_at: Millis,
     best: u64,
 }
 
 impl Flight {
-    /// Begins anew, with the memory of a lookup that ended.
+    /// Starts a lookup, and reuses the memory of one that ended.
     pub(super) fn begin(&mut self, asker: Contact, target: u64, record: u32, began: Millis) {
         self.list.clear();
         let list = std::mem::take(&mut self.list);
         *self = Self { asker, target, record, began, list, best: u64::MAX, ..Self::default() };
     }
 
-    /// Takes contacts over, sorted by distance.
+    /// Adds contacts, which are sorted by distance.
     pub(super) fn hear(&mut self, contacts: &[(u64, Contact)], hops: u8) {
         for (distance, contact) in contacts {
             if *contact == self.asker {
@@ -68,7 +69,7 @@ impl Flight {
         }
     }
 
-    /// The next node to ask; `None` if none of the `wanted` closest is left.
+    /// The next node to ask. `None` if none of the `wanted` closest is left.
     pub(super) fn next(&mut self, wanted: usize) -> Option<Contact> {
         let alive = self.list.iter_mut().filter(|heard| heard.state != State::Dead);
         let next = alive.take(wanted).find(|heard| heard.state == State::New)?;
@@ -78,7 +79,7 @@ impl Flight {
         Some(next.contact)
     }
 
-    /// A node answered, or its time ran out. Returns how far it was from the asker in hops.
+    /// Records that a node answered or timed out. Returns its distance from the asking node in hops.
     pub(super) fn came(&mut self, contact: Contact, state: State, now: Millis) -> u8 {
         self.waiting = self.waiting.saturating_sub(1);
         self.timeouts += u16::from(state == State::Dead);
@@ -92,7 +93,7 @@ impl Flight {
         heard.hops
     }
 
-    /// Those that answered, closest first.
+    /// The nodes that answered, closest first.
     pub(super) fn answered(&self) -> impl Iterator<Item = &Heard> {
         self.list.iter().filter(|heard| heard.state == State::Answered)
     }

@@ -1,56 +1,56 @@
-//! What the overlays differ in: distance, rows of a table, and neighbours.
+//! The differences of the overlays: distance, rows of a table, and neighbours.
 
 /// An overlay with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlay {
     /// Kademlia (Maymounkov and Mazieres, IPTPS 2002).
     Kademlia {
-        /// Contacts in a bucket, and how many of the closest nodes a lookup asks.
+        /// Contacts in a bucket, and the number of closest nodes that a lookup asks.
         k: u32,
-        /// Requests at once.
+        /// Requests in flight at once.
         alpha: u32,
-        /// The closest nodes, which a node knows beside its buckets.
+        /// The closest nodes, which a node knows besides its buckets.
         close_group: u32,
         /// Contacts in an answer.
         answer: u32,
     },
-    /// Chord (Stoica et al., SIGCOMM 2001), looked up by the asker itself, step by step.
+    /// Chord (Stoica et al., SIGCOMM 2001) with iterative lookups by the asking node.
     Chord {
         /// Successors that a node knows.
         successors: u32,
-        /// Requests at once.
+        /// Requests in flight at once.
         alpha: u32,
         /// Contacts in an answer.
         answer: u32,
     },
-    /// Pastry (Rowstron and Druschel, Middleware 2001) with digits of four bits, looked up in the same way.
+    /// Pastry (Rowstron and Druschel, Middleware 2001) with digits of four bits, also with iterative lookups.
     Pastry {
-        /// Leaves, half on each side.
+        /// Leaves: half of them on each side.
         leaves: u32,
-        /// Requests at once.
+        /// Requests in flight at once.
         alpha: u32,
         /// Contacts in an answer.
         answer: u32,
     },
 }
 
-/// Bits of a digit of Pastry.
+/// Bits of a digit in Pastry.
 pub(super) const DIGIT: u32 = 4;
 
 impl Overlay {
-    /// Kademlia as the product has it.
+    /// Kademlia with the parameters of the product.
     #[must_use]
     pub const fn product() -> Self {
         Self::Kademlia { k: 16, alpha: 3, close_group: 48, answer: 16 }
     }
 
-    /// Chord with as much redundancy as is usual: 16 successors, answers of 4 contacts.
+    /// Chord with the usual redundancy: 16 successors, answers of 4 contacts.
     #[must_use]
     pub const fn chord() -> Self {
         Self::Chord { successors: 16, alpha: 1, answer: 4 }
     }
 
-    /// Pastry as in its paper: 16 leaves.
+    /// Pastry with the parameters of its paper: 16 leaves.
     #[must_use]
     pub const fn pastry() -> Self {
         Self::Pastry { leaves: 16, alpha: 1, answer: 4 }
@@ -66,7 +66,7 @@ impl Overlay {
         }
     }
 
-    /// Requests at once.
+    /// Requests in flight at once.
     pub(super) const fn alpha(&self) -> usize {
         match self {
             Self::Kademlia { alpha, .. }
@@ -84,7 +84,7 @@ impl Overlay {
         }
     }
 
-    /// How many of the closest nodes must have answered at the end of a lookup.
+    /// The number of closest nodes that must have answered at the end of a lookup.
     pub(super) const fn wanted(&self) -> usize {
         match self {
             Self::Kademlia { k, .. } => *k as usize,
@@ -92,7 +92,7 @@ impl Overlay {
         }
     }
 
-    /// Nodes next to a node that it knows beside its table.
+    /// The neighbours that a node knows besides its table.
     pub(super) const fn neighbours(&self) -> usize {
         match self {
             Self::Kademlia { close_group, .. } => *close_group as usize,
@@ -101,7 +101,7 @@ impl Overlay {
         }
     }
 
-    /// Rows of a table: beyond them are the neighbours.
+    /// Rows of a table. The neighbours cover the rows beyond them.
     pub(super) fn rows(&self, nodes: usize) -> usize {
         let farther = (nodes / self.neighbours().max(1)).max(1).ilog2() as usize;
         match self {
@@ -119,7 +119,7 @@ impl Overlay {
         }
     }
 
-    /// Contacts of a table that are checked: Pastry's rows have none for the digit of the node itself.
+    /// Contacts of a table that are checked. Rows of Pastry have none for the digit of the node itself.
     pub(super) fn far_contacts(&self, nodes: usize) -> usize {
         let columns = match self {
             Self::Kademlia { .. } | Self::Chord { .. } => self.columns(),
@@ -128,7 +128,8 @@ impl Overlay {
         self.rows(nodes) * columns
     }
 
-    /// What a lookup makes small: by XOR; how far a node lies before the target; how far on either side.
+    /// The quantity that a lookup minimises: the XOR, the distance from the node forward to the target, or
+    /// the distance on either side.
     pub(super) const fn distance(&self, id: u64, target: u64) -> u64 {
         match self {
             Self::Kademlia { .. } => id ^ target,
@@ -140,7 +141,7 @@ impl Overlay {
         }
     }
 
-    /// The distance from a node within which it knows all others, in a network of this size.
+    /// The distance within which a node knows all others, in a network of this size.
     pub(super) fn radius(&self, nodes: usize) -> u64 {
         let span = match self {
             Self::Kademlia { .. } | Self::Chord { .. } => self.neighbours(),
@@ -161,8 +162,8 @@ impl Overlay {
         }
     }
 
-    /// Requests to replace a contact that a check found dead: Kademlia takes one from its traffic, Chord
-    /// looks the finger up, Pastry asks another node of the row.
+    /// Requests to replace a contact that a check found dead: Kademlia takes a new one from its traffic,
+    /// Chord looks up the finger, Pastry asks another node of the row.
     pub(super) const fn replace_requests(&self, lookup: f64) -> f64 {
         match self {
             Self::Kademlia { .. } => 0.0,

@@ -5,14 +5,14 @@ use super::census::{Census, Contact, Member, NO_NODE, place_of};
 use crate::draw::mix2;
 
 const KEYS: u64 = 41;
-/// Milliseconds after its birth at which a node is given records.
+/// Milliseconds after its birth at which a node receives records.
 pub(super) const SETTLED: Millis = 5000;
 
 #[derive(Debug)]
 pub(super) struct Records {
-    /// In order.
+    /// The keys, in order.
     keys: Vec<u64>,
-    /// `replicas` of each record, `NO_NODE` where one is missing.
+    /// The `replicas` holders of each record; `NO_NODE` for a missing one.
     holders: Vec<Contact>,
     replicas: usize,
     /// The records of the node of each place.
@@ -23,7 +23,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Puts `count` records on the `replicas` closest nodes of each.
+    /// Puts each of `count` records on its `replicas` closest nodes.
     pub(super) fn new(census: &Census, count: usize, replicas: usize, seed: u64) -> Self {
         let mut keys: Vec<u64> = (0..count as u64).map(|n| mix2(mix2(seed, KEYS), n)).collect();
         keys.sort_unstable();
@@ -61,19 +61,19 @@ impl Records {
         &self.holders[at..at + self.replicas]
     }
 
-    /// A node is gone with its records: which they were.
+    /// A node died. Returns the records that it held.
     pub(super) fn gone(&mut self, contact: Contact) -> Vec<u32> {
         std::mem::take(&mut self.held[place_of(contact)])
     }
 
-    /// The holders of a record notice that some are dead: the closest other nodes get copies from those
-    /// that live. Without a living one the record is lost.
+    /// The holders of a record detect dead ones: the closest other nodes get copies from the live holders.
+    /// Without a live holder the record is lost.
     pub(super) fn repair(&mut self, census: &Census, record: u32) {
         let at = record as usize * self.replicas;
         let mine = &mut self.holders[at..at + self.replicas];
         let living = mine.iter().filter(|it| **it != NO_NODE && census.lives(**it)).count();
         if living == 0 {
-            // A record that is lost already has no holders at all.
+            // A record that was lost before has no holders at all.
             if mine.iter().any(|it| *it != NO_NODE) {
                 self.lost += 1;
                 mine.fill(NO_NODE);
@@ -100,10 +100,10 @@ impl Records {
         }
     }
 
-    /// A node that joined takes the records over for which it is one of the closest.
+    /// A node that joined takes over the records for which it is one of the closest.
     pub(super) fn settle(&mut self, census: &Census, contact: Contact) {
         let id = census.id(contact);
-        // Of eight times as many nodes as hold a record, the new one is nearly never farther than that.
+        // The new node is almost never farther from such a record than eight times the number of holders.
         let share = 8.0 * self.replicas as f64 / census.living().max(1) as f64;
         let bits = (-share.min(1.0).log2()).floor() as u32;
         let (low, high) = if bits == 0 {
@@ -118,8 +118,8 @@ impl Records {
             let at = record * self.replicas;
             let key = self.keys[record];
             let holders = &self.holders[at..at + self.replicas];
-            // The farthest living holder gives its place to the new node, or a dead one does; a node that is
-            // farther than all of them gets a copy by repair, if it is its turn.
+            // The new node replaces a dead holder or the farthest live one. If it is farther than all of
+            // them, it gets a copy by repair, if needed.
             let lives = |it: Contact| it != NO_NODE && census.lives(it);
             let mut farthest = None;
             let mut free = None;
@@ -145,7 +145,7 @@ impl Records {
         }
     }
 
-    /// Records without a living holder.
+    /// Records without a live holder.
     pub(super) fn without_holder(&self, census: &Census) -> u64 {
         let lives = |it: &Contact| *it != NO_NODE && census.lives(*it);
         self.holders.chunks(self.replicas).filter(|holders| !holders.iter().any(lives)).count()

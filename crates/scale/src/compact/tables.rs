@@ -1,4 +1,4 @@
-//! Tables of contacts, and what a node answers from them.
+//! Tables of contacts, and the answers of a node from them.
 
 use super::Millis;
 use super::census::{Census, Contact, Member, NO_NODE, place_of};
@@ -8,15 +8,15 @@ use crate::draw::mix2;
 const PHASES: u64 = 31;
 /// Milliseconds after its birth at which a node is known to its neighbours.
 pub(super) const ANNOUNCED: Millis = 2000;
-/// Milliseconds that a failed check of a neighbour takes beside the wait for it: its tries.
+/// Milliseconds that a failed check of a neighbour takes besides its wait: the tries.
 const TRIES: Millis = 1500;
 
-/// How often contacts are checked.
+/// The intervals of checks of contacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Checks {
-    /// Of the table.
+    /// For contacts of the table.
     pub(super) far: Millis,
-    /// Of the neighbours.
+    /// For neighbours.
     pub(super) near: Millis,
 }
 
@@ -27,7 +27,7 @@ struct Cell {
     column: usize,
 }
 
-/// The last check of a cell, and what decides the node that it found.
+/// The last check of a cell, and the inputs that decide which node it found.
 #[derive(Debug, Clone, Copy)]
 struct Check {
     at: Millis,
@@ -62,13 +62,13 @@ impl Tables {
         self.entries.len() * size_of::<Contact>()
     }
 
-    /// A new node is at this place: it has its own contacts.
+    /// A new node is at this place and has its own contacts.
     pub(super) fn clear(&mut self, place: usize) {
         let each = self.rows * self.overlay.columns();
         self.entries[place * each..(place + 1) * each].fill(NO_NODE);
     }
 
-    /// An entry of a node's table: what its last check left.
+    /// An entry of a node's table: the result of its last check.
     fn entry(
         &mut self,
         census: &Census,
@@ -114,7 +114,7 @@ impl Tables {
         }
     }
 
-    /// Whether `node` knows a neighbour: it has been announced, and its death is not noticed yet.
+    /// Whether `node` knows a neighbour: it has been announced, and its death was not detected yet.
     fn knows(&self, node: Contact, member: &Member, now: Millis) -> bool {
         if member.born.saturating_add(ANNOUNCED) > now && member.born > super::START {
             return false;
@@ -126,7 +126,7 @@ impl Tables {
         now < member.died + TRIES + pair as Millis % self.checks.near
     }
 
-    /// Puts what `node` answers about `target` into `found`, closest first.
+    /// Puts the answer of `node` about `target` into `found`, closest first.
     pub(super) fn answer(
         &mut self,
         census: &Census,
@@ -152,7 +152,7 @@ impl Tables {
                         census.id(member.contact).wrapping_sub(id) < self.radius.min(distance)
                             && self.knows(node, member, now)
                     };
-                    // Those nearest before the target, or the last of the successors.
+                    // The nearest ones before the target, or the last of the successors.
                     let from =
                         if distance < self.radius { target } else { id.wrapping_add(self.radius) };
                     let before = census.around(from, count, true, known);
@@ -191,8 +191,8 @@ impl Tables {
             }
         }
         let bucket = away.leading_zeros() as usize;
-        // The bucket of the target first: all in it are closer than any in the deeper ones, and these are
-        // closer than those before it.
+        // The bucket of the target first: all its contacts are closer than those in deeper buckets, which are
+        // closer than those in the buckets before it.
         for row in (bucket..self.rows).chain((0..bucket.min(self.rows)).rev()) {
             if row != bucket && found.len() >= count {
                 break;

@@ -1,7 +1,7 @@
-//! A timer wheel of two rings (Varghese and Lauck, SOSP 1987): slots of a millisecond, and of 4,096 of them.
+//! A timer wheel of two rings (Varghese and Lauck, SOSP 1987): slots of one millisecond, and of 4,096 ms.
 //!
-//! **Invariant:** events of one millisecond come out in the order in which they were put in, so a run does
-//! not depend on anything but its seed.
+//! **Invariant:** events of one millisecond are returned in the order in which they were added, so a run
+//! depends only on its seed.
 
 use super::Millis;
 
@@ -23,8 +23,8 @@ impl<T: Copy> Wheel<T> {
         Self { near: near.collect(), far: far.collect(), now, waiting: 0 }
     }
 
-    /// Puts an event in. What is due already comes in the next millisecond; what lies farther than the
-    /// wheel reaches, 4.6 hours, is not kept: no run is that long.
+    /// Adds an event. An event that is due already is returned in the next millisecond. An event beyond the
+    /// range of the wheel, 4.6 hours, is dropped: no run is that long.
     pub(super) fn push(&mut self, at: Millis, event: T) {
         let at = at.max(self.now + 1);
         let (turn, present) = (at >> BITS, self.now >> BITS);
@@ -38,7 +38,7 @@ impl<T: Copy> Wheel<T> {
         self.waiting += 1;
     }
 
-    /// Goes on to the next millisecond with its events, which the caller gives back for reuse.
+    /// Advances to the next millisecond and returns its events. The caller returns the vector for reuse.
     pub(super) fn next(&mut self) -> (Millis, Vec<T>) {
         self.now += 1;
         if (self.now as usize).is_multiple_of(SLOTS) {
@@ -52,7 +52,7 @@ impl<T: Copy> Wheel<T> {
         (self.now, events)
     }
 
-    /// Gives the memory of drained events back.
+    /// Takes back the memory of returned events.
     pub(super) fn reuse(&mut self, mut events: Vec<T>) {
         events.clear();
         let slot = &mut self.near[self.now as usize % SLOTS];
@@ -61,7 +61,7 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    /// Events that wait.
+    /// Waiting events.
     #[cfg(test)]
     pub(super) const fn len(&self) -> usize {
         self.waiting

@@ -1,4 +1,4 @@
-//! A network in virtual time: the events and what follows from them.
+//! A network in virtual time: its events, and their effects.
 
 use super::census::{Census, Contact, Member, NO_NODE};
 use super::churn::Churn;
@@ -15,7 +15,7 @@ use super::{Millis, START};
 use crate::draw::Stream;
 use crate::sample::Sample;
 
-/// What is simulated.
+/// The parameters of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Setting {
     /// Nodes at the start.
@@ -24,7 +24,7 @@ pub struct Setting {
     pub seed: u64,
     /// Virtual minutes.
     pub minutes: u64,
-    /// How nodes come and go.
+    /// The model of churn.
     pub churn: Churn,
     /// The overlay.
     pub overlay: Overlay,
@@ -32,25 +32,25 @@ pub struct Setting {
     pub lookup_seconds: f64,
     /// Median round trip in milliseconds.
     pub round_trip: f64,
-    /// How round trips differ: two thirds are within a factor of `e^sigma` of the median.
+    /// The spread of round trips: two thirds are within a factor of `e^sigma` of the median.
     pub sigma: f64,
-    /// Milliseconds until a request is given up. The product waits for the usual time of a peer and its
-    /// deviation, with three tries.
+    /// Milliseconds until a request is given up. The product waits for the usual response time of a peer and
+    /// its deviation, with three tries.
     pub timeout: u32,
     /// Seconds between two checks of a contact of the table.
     pub far_seconds: u32,
     /// Seconds between two checks of a neighbour.
     pub near_seconds: u32,
-    /// Records in the network for each node.
+    /// Records in the network per node.
     pub records: f64,
-    /// Nodes that hold a record.
+    /// Nodes that hold each record.
     pub replicas: usize,
     /// Bytes of a record.
     pub record_bytes: f64,
 }
 
 impl Setting {
-    /// A network of the product's defaults, with a lookup of each node every ten minutes and a record a
+    /// A network with the defaults of the product, one lookup per node every ten minutes, and one record per
     /// node.
     #[must_use]
     pub const fn new(nodes: usize, seed: u64) -> Self {
@@ -73,38 +73,38 @@ impl Setting {
     }
 }
 
-/// What happened.
+/// The results.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
-    /// Milliseconds until the closest node had answered, of lookups that found it.
+    /// Milliseconds until the closest node had answered, for lookups that found it.
     pub latency: Sample,
-    /// Hops to it.
+    /// Hops to the closest node.
     pub hops: Sample,
     /// Hops to the last of the k closest.
     pub depth: Sample,
     /// Requests of a lookup.
     pub requests: Sample,
-    /// Of these to dead nodes.
+    /// Of these, the requests to dead nodes.
     pub timeouts: Sample,
     /// Lookups that ended in the measured part of the run.
     pub lookups: u64,
-    /// Of these found the closest living node.
+    /// Of these, the lookups that found the closest live node.
     pub found: u64,
-    /// Of these found all of the k closest living nodes.
+    /// Of these, the lookups that found all of the k closest live nodes.
     pub all_found: u64,
-    /// Of these were reads of a record that a holder still had, and heard of none.
+    /// Of these, reads of a record that a live holder had, which found no holder.
     pub reads_missed: u64,
-    /// Records lost.
+    /// Records that were lost.
     pub lost: u64,
-    /// Nodes that joined and that left.
+    /// Nodes that joined, and nodes that left.
     pub joined: u64,
     /// Nodes at the end.
     pub living: u64,
-    /// Bytes that an average node sent in a second.
+    /// Bytes that an average node sent in one second.
     pub traffic: Traffic,
-    /// Requests and answers that an average node sent in a second for lookups.
+    /// Requests and answers of lookups that an average node sent in one second.
     pub messages: f64,
-    /// Contacts of a node: of its table, and neighbours.
+    /// Contacts of a node: those of its table, and its neighbours.
     pub contacts: u64,
     /// Bytes of the tables.
     pub table_bytes: u64,
@@ -114,7 +114,7 @@ pub struct Outcome {
 enum Event {
     /// The next lookup of a place is due.
     Lookup(u32),
-    /// A node's stay is over.
+    /// The stay of a node has ended.
     Death(Contact),
     /// A request of a lookup is answered.
     Answer { flight: u32, from: Contact },
@@ -122,9 +122,9 @@ enum Event {
     Timeout { flight: u32, from: Contact },
     /// Holders of a record have noticed a death.
     Repair(u32),
-    /// A node that joined is given records.
+    /// A node that joined receives records.
     Settle(Contact),
-    /// Nodes join or leave to follow the day, or at once.
+    /// Nodes join or leave for the daily swing, or many at once.
     Swing,
 }
 
@@ -256,7 +256,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A node goes without a message; its records are copied once its neighbours notice.
+    /// A node dies without a message. Its records are copied after its neighbours detect it.
     fn die(&mut self, contact: Contact, replaced: bool) {
         if !self.census.lives(contact) {
             return;
@@ -275,7 +275,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What churn does to many nodes at once.
+    /// The effect of churn models on many nodes at once.
     fn swing(&mut self) {
         let run = (self.setting.minutes * 60_000) as f64;
         let elapsed = f64::from(self.now - START);
@@ -307,7 +307,7 @@ impl<'a> World<'a> {
         self.wheel.push(self.now + SWING_MILLIS, Event::Swing);
     }
 
-    /// Brings the number of nodes to `want`.
+    /// Adjusts the number of nodes to `want`.
     fn fit(&mut self, want: usize) {
         while self.census.living() < want {
             let Some(place) = self.spare.pop() else { return };
@@ -321,7 +321,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Starts the lookup of a place, by the clock and not after the last one ended.
+    /// Starts the lookup of a place at fixed times, not after the end of the last one.
     fn look_up(&mut self, place: u32) {
         let span = (self.setting.lookup_seconds * 1000.0) as Millis;
         self.wheel.push(self.now + span.max(1), Event::Lookup(place));
@@ -338,7 +338,7 @@ impl<'a> World<'a> {
         self.advance(flight);
     }
 
-    /// Sends what a lookup may send, or ends it.
+    /// Sends the requests that a lookup may send, or ends the lookup.
     fn advance(&mut self, flight: u32) {
         let (alpha, wanted) = (self.setting.overlay.alpha(), self.setting.overlay.wanted());
         let it = &mut self.flights[flight as usize];
@@ -359,7 +359,7 @@ impl<'a> World<'a> {
 
     fn answered(&mut self, flight: u32, from: Contact) {
         if !self.census.lives(from) {
-            // It died with the request: the asker waits for the rest of the time.
+            // The node died with the request, so the asking node waits for the rest of the timeout.
             self.wheel.push(self.now + self.setting.timeout, Event::Timeout { flight, from });
             return;
         }
@@ -372,7 +372,7 @@ impl<'a> World<'a> {
         self.advance(flight);
     }
 
-    /// Compares the result of a lookup with what there is.
+    /// Compares the result of a lookup with the truth.
     fn end(&mut self, flight: u32) {
         self.free.push(flight);
         let it = &self.flights[flight as usize];
@@ -396,7 +396,7 @@ impl<'a> World<'a> {
             outcome.hops.add(best.map_or(0, |heard| u64::from(heard.hops)));
             let mut millis = it.best_at - it.began;
             if let Overlay::Chord { .. } = overlay {
-                // The node before the target names its successor, which is asked then.
+                // The node before the target names its successor, which is then asked.
                 millis += self.latency.round_trip(it.asker, truth[0]);
             }
             outcome.latency.add(u64::from(millis));
@@ -420,10 +420,10 @@ impl<'a> World<'a> {
         self.traffic.joins = self.outcome.joined as f64
             * overlay.join_requests(setting.nodes, lookup)
             * request_bytes;
-        // A node checks and is checked as often: both are answered.
+        // A node checks contacts and is checked equally often, and both are answered.
         let far_checks = far / f64::from(setting.far_seconds.max(1));
-        // One probe a second finds a dead neighbour within five seconds, whatever their number: the failure
-        // detector is the same for all overlays.
+        // One probe a second finds a dead neighbour within five seconds, whatever the number of neighbours
+        // is: the failure detector is the same for all overlays.
         let near_checks = 5.0 / f64::from(setting.near_seconds.max(1));
         let replaced = far / setting.churn.mean_seconds() * overlay.replace_requests(lookup);
         self.traffic.checks = self.node_seconds
@@ -449,7 +449,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// The living nodes that a lookup should have found, closest first. A node counts once it has joined, which
+/// The live nodes that a lookup should have found, closest first. A node counts after it has joined, which
 /// takes the time until its neighbours know it.
 fn closest(
     census: &Census,
@@ -514,7 +514,7 @@ mod tests {
                 |a: f64, b: f64, part: f64| assert!((a / b - 1.0).abs() < part, "{nodes}: {a} {b}");
             close(level_1.hops.mean(), level_0.hops.mean(), 0.03);
             close(level_1.requests.mean(), level_0.requests.mean(), 0.03);
-            // With uneven round trips a path of more hops can be the quicker one.
+            // With spread round trips, a path with more hops can be faster.
             close(uneven.hops.mean(), level_0.hops.mean(), 0.06);
             close(uneven.requests.mean(), level_0.requests.mean(), 0.06);
             assert_eq!(level_1.found, level_1.lookups);

@@ -1,19 +1,19 @@
 //! `HyParView` and Plumtree (Leitao, Pereira and Rodrigues, DSN and SRDS 2007): small symmetric active views
-//! repaired from larger passive ones, and a broadcast tree in them.
+//! that are repaired from larger passive ones, and a broadcast tree in them.
 
 use crate::draw::Stream;
 
-/// Links of a node, as in the paper: fanout 4 and one more.
+/// Links of a node, as in the paper: the fanout 4 plus one.
 const ACTIVE: usize = 5;
-/// Other nodes that it could link to.
+/// Other nodes to which it could link.
 const PASSIVE: usize = 30;
 
-/// What a mass failure does.
+/// The effect of a mass failure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Healing {
-    /// The part of the survivors that a broadcast reaches, right after the failure and after each cycle.
+    /// The share of the survivors that a broadcast reaches, right after the failure and after each cycle.
     pub reached: Vec<f64>,
-    /// Payloads beyond one a node, a node, of a second broadcast over the tree that the first one left.
+    /// Surplus payloads per node of a second broadcast, over the tree that the first one left.
     pub redundancy: f64,
 }
 
@@ -24,7 +24,7 @@ struct Views {
     draws: Stream,
 }
 
-/// Makes `nodes`, lets a share of them fail, and repairs for `cycles`.
+/// Creates `nodes`, lets a share of them fail, and repairs for `cycles`.
 #[must_use]
 pub fn heal(nodes: usize, failed: f64, cycles: usize, seed: u64) -> Healing {
     let mut views = Views::new(nodes.max(50), seed);
@@ -68,7 +68,7 @@ impl Views {
         for node in order {
             let alive = &self.alive;
             self.active[node].retain(|other| alive[*other as usize]);
-            // Each candidate is tried once a cycle; dead ones are dropped.
+            // Each candidate is tried once per cycle; dead ones are dropped.
             let tries = self.passive[node].len();
             for _ in 0..tries {
                 if self.active[node].len() >= ACTIVE || self.passive[node].is_empty() {
@@ -85,7 +85,7 @@ impl Views {
         }
     }
 
-    /// A node asks another for a link. One without links has priority: the other drops one of its own.
+    /// A node asks another for a link. A node without links has priority: the other one drops one of its own.
     fn ask(&mut self, node: usize, other: usize) {
         if other == node || self.active[node].contains(&(other as u32)) {
             return;
@@ -107,7 +107,8 @@ impl Views {
         self.active[other].push(node as u32);
     }
 
-    /// Floods from the first survivor: the share of survivors reached, and the link by which each was.
+    /// Floods from the first survivor. Returns the share of survivors reached, and the link by which each was
+    /// reached.
     fn broadcast(&self) -> (f64, Vec<(u32, u32)>) {
         let survivors = self.alive.iter().filter(|alive| **alive).count();
         let mut seen = vec![false; self.alive.len()];
@@ -126,7 +127,7 @@ impl Views {
         (queue.len() as f64 / survivors as f64, tree)
     }
 
-    /// A broadcast over eager links only: payloads sent, and nodes that have it.
+    /// A broadcast over eager links only. Returns the payloads sent, and the nodes that have the message.
     fn over(&self, tree: &[(u32, u32)]) -> (u64, usize) {
         let mut eager: Vec<Vec<u32>> = vec![Vec::new(); self.alive.len()];
         for (parent, child) in tree {
@@ -139,7 +140,7 @@ impl Views {
         while let Some(node) = queue.get(at).copied() {
             at += 1;
             for other in &eager[node as usize] {
-                // A payload does not go back to where it came from.
+                // A payload is not sent back over the link on which it arrived.
                 if *other == from[node as usize] && node != 0 {
                     continue;
                 }

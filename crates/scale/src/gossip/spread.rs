@@ -2,16 +2,16 @@
 
 use crate::draw::Stream;
 
-/// Rounds are given up after this many.
+/// Most rounds of a run.
 const ROUNDS_MAX: u32 = 500;
 
-/// Rounds until all of `nodes` know, if each node that knows tells one random other a round.
+/// Rounds until all of `nodes` know, if each node that knows sends to one random other node per round.
 #[must_use]
 pub fn push(nodes: usize, seed: u64) -> u32 {
     spread(nodes, seed, false)
 }
 
-/// Rounds until all of `nodes` know, if each node calls one random other a round and both tell.
+/// Rounds until all of `nodes` know, if each node contacts one random other node per round and both send.
 #[must_use]
 pub fn push_pull(nodes: usize, seed: u64) -> u32 {
     spread(nodes, seed, true)
@@ -20,7 +20,7 @@ pub fn push_pull(nodes: usize, seed: u64) -> u32 {
 fn spread(nodes: usize, seed: u64, pull: bool) -> u32 {
     let mut draws = Stream::new(seed, 71);
     let nodes = nodes.max(2);
-    // The round in which each node learned it.
+    // The round in which each node received it.
     let mut knows = vec![u32::MAX; nodes];
     knows[0] = 0;
     let mut count = 1;
@@ -45,7 +45,7 @@ fn spread(nodes: usize, seed: u64, pull: bool) -> u32 {
     ROUNDS_MAX
 }
 
-/// The mean and the greatest depth of a broadcast over random links, `links` at each node on average.
+/// The mean and the greatest depth of a broadcast over random links, with `links` per node on average.
 #[must_use]
 pub fn tree(nodes: usize, links: usize, seed: u64) -> (f64, u32) {
     let mut draws = Stream::new(seed, 72);
@@ -76,8 +76,9 @@ pub fn tree(nodes: usize, links: usize, seed: u64) -> (f64, u32) {
     (sum as f64 / reached.len() as f64, reached.into_iter().max().unwrap_or(0))
 }
 
-/// Mean periods until the first of `nodes` members probes a failed one, each probing one random other a
-/// period, over `trials` failures; and the mean probes that a member received in a period.
+/// Mean periods until the first of `nodes` members probes a failed one, if each probes one random other
+/// member per period, over `trials` failures; and the mean number of probes that a member received in a
+/// period.
 #[must_use]
 pub fn first_detection(nodes: usize, trials: u32, seed: u64) -> (f64, f64) {
     let mut draws = Stream::new(seed, 73);
@@ -87,7 +88,7 @@ pub fn first_detection(nodes: usize, trials: u32, seed: u64) -> (f64, f64) {
         for _ in 0..ROUNDS_MAX {
             periods += 1;
             let mut found = false;
-            // Member 0 failed. Each other one draws one of the others.
+            // Member 0 failed. Each other member draws one of the others.
             for member in 1..nodes {
                 let probed = (member + 1 + draws.below(nodes - 1)) % nodes;
                 found |= probed == 0;

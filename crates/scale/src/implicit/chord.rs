@@ -1,21 +1,21 @@
-//! Chord (Stoica et al., SIGCOMM 2001) over fingers that are derived: greedy, one node at a time.
+//! Chord (Stoica et al., SIGCOMM 2001) with computed fingers: greedy, one node at a time.
 
 use super::ring::Ring;
 
-/// A lookup that took this many hops is given up.
+/// Hops after which a lookup is given up.
 const HOPS_MAX: u32 = 200;
 
-/// What came of routing to the node that is responsible for an id.
+/// The result of routing to the node that is responsible for an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Route {
-    /// Nodes passed; `None` if it was given up.
+    /// Hops; `None` if it was given up.
     pub(super) hops: Option<u32>,
     /// Tries of dead nodes.
     pub(super) timeouts: u32,
 }
 
-/// Routes from `asker` to the successor of `target` with a list of `successors`. Fingers that are dead cost
-/// a timeout, and the next lower one is taken. Each hop halves the distance at least.
+/// Routes from `asker` to the successor of `target` with a list of `successors`. A dead finger costs a
+/// timeout, and the next lower one is used. Each hop at least halves the distance.
 pub(super) fn route(ring: &Ring, asker: usize, target: u64, successors: usize) -> Route {
     let nodes = ring.len();
     let mut goal = ring.successor(target);
@@ -47,7 +47,7 @@ pub(super) fn route(ring: &Ring, asker: usize, target: u64, successors: usize) -
             next = Some(finger);
             break;
         }
-        // Without a living finger the list of successors leads on.
+        // Without a live finger, the route continues over the list of successors.
         let after = (1..=successors).map(|step| (at + step) % nodes);
         let living = || after.into_iter().find(|node| !ring.is_dead(*node));
         match next.or_else(living) {

@@ -1,46 +1,46 @@
-//! Kademlia (Maymounkov and Mazieres, IPTPS 2002) over tables that are derived.
+//! Kademlia (Maymounkov and Mazieres, IPTPS 2002) with computed tables.
 
 use super::ring::Ring;
 use crate::draw::{below, mix2};
 
 const BUCKETS: u64 = 3;
-/// A lookup that asked this many nodes is given up. It bounds the work where nearly all nodes are dead.
+/// Requests after which a lookup is given up. It bounds the work if nearly all nodes are dead.
 const REQUESTS_MAX: u32 = 512;
 
 /// The parameters of the overlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kademlia {
-    /// Contacts in a bucket, and how many of the closest nodes a lookup finds.
+    /// Contacts in a bucket, and the number of closest nodes that a lookup finds.
     pub k: usize,
-    /// Requests at once.
+    /// Requests in flight at once.
     pub alpha: usize,
-    /// The closest nodes that a node knows beside its buckets.
+    /// The closest nodes that a node knows besides its buckets.
     pub close_group: usize,
     /// Contacts in an answer.
     pub answer: usize,
 }
 
 impl Default for Kademlia {
-    /// Those of the product.
+    /// The parameters of the product.
     fn default() -> Self {
         Self { k: 16, alpha: 3, close_group: 48, answer: 16 }
     }
 }
 
-/// What came of a lookup.
+/// The result of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lookup {
-    /// After how many hops the closest living node was first heard of; `None` if it was not found.
+    /// The hops after which the closest live node was first named; `None` if it was not found.
     pub hops: Option<u32>,
     /// Requests sent.
     pub requests: u32,
-    /// Those to dead nodes.
+    /// Requests to dead nodes.
     pub timeouts: u32,
-    /// Rounds of `alpha` requests, one after the other.
+    /// Consecutive rounds of `alpha` requests.
     pub rounds: u32,
-    /// After how many hops the last of the `k` closest was first heard of.
+    /// The hops after which the last of the `k` closest was first named.
     pub depth: u32,
-    /// Whether the `k` closest living nodes were all found.
+    /// Whether all of the `k` closest live nodes were found.
     pub all_found: bool,
 }
 
@@ -60,8 +60,8 @@ struct Entry {
 }
 
 impl Kademlia {
-    /// Adds the contacts that `node` has in the bucket of ids which differ from its own at bit `bucket`
-    /// first: all there are, or `k` at random.
+    /// Adds the contacts of `node` in the bucket of ids that first differ from its own at bit `bucket`: all
+    /// that exist, or `k` random ones.
     pub(crate) fn bucket(&self, ring: &Ring, node: usize, bucket: u32, found: &mut Vec<u32>) {
         let id = ring.id(node);
         let range = ring.range(id ^ (1 << (63 - bucket)), bucket + 1);
@@ -81,7 +81,7 @@ impl Kademlia {
         }
     }
 
-    /// How many contacts are in a node's buckets.
+    /// The number of contacts in a node's buckets.
     #[must_use]
     pub fn table_size(&self, ring: &Ring, node: usize) -> usize {
         let mut found = Vec::new();
@@ -94,19 +94,19 @@ impl Kademlia {
         found.len()
     }
 
-    /// The contacts closest to `target` that `node` knows, without those in `without`.
+    /// The contacts of `node` closest to `target`.
     pub(super) fn answer(&self, ring: &Ring, node: usize, target: u64, found: &mut Vec<u32>) {
         found.clear();
         let id = ring.id(node);
         let bucket = (id ^ target).leading_zeros().min(62);
         let group = ring.range(id, bucket).len();
         if group <= 4 * self.close_group {
-            // The target lies where the close group does: it counts beside the buckets.
+            // The target is in the region of the close group, which is used besides the buckets.
             found.extend(ring.closest(id, self.close_group + 1));
         }
         self.bucket(ring, node, bucket, found);
-        // What is farther than the bucket of the target: all deeper buckets, as close to the target as
-        // the node itself, then those before it.
+        // Contacts farther than the bucket of the target: first all deeper buckets, which are as close to the
+        // target as the node itself, then the buckets before it.
         let mut deeper = bucket + 1;
         while found.len() < 2 * self.answer && deeper < 63 {
             if ring.range(id, deeper).len() <= 1 {
@@ -126,7 +126,7 @@ impl Kademlia {
         found.truncate(self.answer);
     }
 
-    /// Looks the nodes closest to `target` up from `asker`. `truth` are the closest living nodes.
+    /// Looks up the nodes closest to `target` from `asker`. `truth` are the closest live nodes.
     #[must_use]
     pub fn lookup(&self, ring: &Ring, asker: usize, target: u64, truth: &[u32]) -> Lookup {
         let mut list: Vec<Entry> = Vec::with_capacity(128);
@@ -168,14 +168,14 @@ impl Kademlia {
     }
 }
 
-/// What a lookup is about.
+/// The parameters of a lookup.
 #[derive(Clone, Copy)]
 struct Asked {
     asker: usize,
     target: u64,
 }
 
-/// Puts contacts, sorted by distance, into the list, which is.
+/// Merges contacts, which are sorted by distance, into the sorted list.
 fn insert(ring: &Ring, list: &mut Vec<Entry>, found: &[u32], depth: u32, asked: Asked) {
     for node in found {
         if *node as usize == asked.asker {

@@ -1,4 +1,4 @@
-//! Pastry (Rowstron and Druschel, Middleware 2001) over rows that are derived: greedy by digits.
+//! Pastry (Rowstron and Druschel, Middleware 2001) with computed rows: greedy by digits.
 
 use super::chord::Route;
 use super::ring::Ring;
@@ -6,7 +6,7 @@ use crate::draw::{below, mix2};
 
 const ROWS: u64 = 4;
 const HOPS_MAX: u32 = 100;
-/// Entries of a row's place that are tried before the node counts as unreachable.
+/// Entries of one place of a row that are tried before the node counts as unreachable.
 const TRIES_MAX: u64 = 20;
 
 /// Routes from `asker` to the node closest to `target`, with digits of `bits` and a leaf set of `leaves`.

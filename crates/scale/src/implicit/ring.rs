@@ -1,26 +1,26 @@
-//! All ids in order, with a directory over their first bits.
+//! All ids in order, with an index over their first bits.
 
 use crate::draw::{mix2, unit};
 
 const IDS: u64 = 1;
 const DEATHS: u64 = 2;
-/// Bits of the directory: it has an entry for about two nodes, at most 64 MB.
+/// Bits of the index: it has an entry for about two nodes, at most 64 MB.
 const DIRECTORY_BITS_MAX: u32 = 24;
 
-/// The nodes of a network by their place in the order of ids.
+/// The nodes of a network by their position in the order of ids.
 #[derive(Debug)]
 pub struct Ring {
     ids: Vec<u64>,
-    /// Where the ids with each prefix begin.
+    /// The position of the first id with each prefix.
     directory: Vec<u32>,
     bits: u32,
     seed: u64,
-    /// Up to this draw a node is dead.
+    /// A node is dead if its draw is at most this.
     dead_up_to: u64,
 }
 
 impl Ring {
-    /// Makes `nodes` ids, `dead` of which belong to dead nodes.
+    /// Creates `nodes` ids, a share `dead` of which belong to dead nodes.
     #[must_use]
     pub fn new(nodes: usize, dead: f64, seed: u64) -> Self {
         let mut ids: Vec<u64> = (0..nodes as u64).map(|n| mix2(mix2(seed, IDS), n)).collect();
@@ -40,13 +40,13 @@ impl Ring {
         Self { ids, directory, bits, seed, dead_up_to }
     }
 
-    /// How many nodes there are, dead ones included.
+    /// The number of nodes, dead ones included.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no nodes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.ids.is_empty()
@@ -63,7 +63,7 @@ impl Ring {
         self.seed
     }
 
-    /// Whether a node is dead. Its contacts do not know yet.
+    /// Whether a node is dead. Its contacts have not detected it yet.
     #[must_use]
     pub fn is_dead(&self, node: usize) -> bool {
         let draw = mix2(mix2(self.seed, DEATHS), self.ids[node]);
@@ -71,7 +71,7 @@ impl Ring {
         draw >> 11 < self.dead_up_to
     }
 
-    /// The first node with an id from `id` on; [`len`](Self::len) if there is none.
+    /// The first node with an id of at least `id`; [`len`](Self::len) if there is none.
     #[must_use]
     pub fn lower(&self, id: u64) -> usize {
         let slot = (id >> (64 - self.bits)) as usize;
@@ -79,7 +79,7 @@ impl Ring {
         from + self.ids[from..to].partition_point(|other| *other < id)
     }
 
-    /// The node that is responsible for `id` on a circle: the first from it on.
+    /// The node that is responsible for `id` on a circle: the first one at or after it.
     pub(super) fn successor(&self, id: u64) -> usize {
         self.lower(id) % self.ids.len()
     }
@@ -102,7 +102,7 @@ impl Ring {
     /// The `count` nodes closest to `target` by XOR, closest first; fewer if there are fewer.
     #[must_use]
     pub fn closest(&self, target: u64, count: usize) -> Vec<u32> {
-        // A prefix of this length holds about `count` nodes: the search goes on from there.
+        // A prefix of this length has about `count` nodes. The search starts with it.
         let guess = (self.ids.len() / count.max(1)).max(1).ilog2().saturating_add(1).min(63);
         let mut bits = guess;
         let mut range = self.range(target, bits);
@@ -120,7 +120,7 @@ impl Ring {
         nodes
     }
 
-    /// The `count` closest living nodes without `asker`.
+    /// The `count` closest live nodes, without `asker`.
     #[must_use]
     pub fn closest_living(&self, target: u64, count: usize, asker: usize) -> Vec<u32> {
         let mut want = count + 1;

@@ -1,4 +1,4 @@
-//! Many lookups over one network, and what they have in common.
+//! Many lookups in one network, and their statistics.
 
 use super::kademlia::Kademlia;
 use super::ring::Ring;
@@ -8,17 +8,17 @@ use crate::sample::Sample;
 
 const ASKERS: u64 = 5;
 const TARGETS: u64 = 6;
-/// Tables of this many askers are counted.
+/// Askers whose tables are counted.
 const TABLES: u64 = 2000;
 
-/// What is measured.
+/// The parameters of the measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Setting {
     /// Nodes.
     pub nodes: usize,
-    /// The share of dead ones, which no table knows of yet.
+    /// The share of dead nodes, which are still in all tables.
     pub dead: f64,
-    /// Lookups, each of another node for another target.
+    /// Lookups, each from another node and for another target.
     pub lookups: u64,
     /// The same seed gives the same network and lookups.
     pub seed: u64,
@@ -28,43 +28,43 @@ pub struct Setting {
     pub neighbours: usize,
 }
 
-/// Routes of an overlay that goes node by node.
+/// Routes of an overlay that routes node by node.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Routing {
-    /// Hops of the routes that arrived.
+    /// Hops of the completed routes.
     pub hops: Sample,
-    /// Tries of dead nodes, a route.
+    /// Tries of dead nodes per route.
     pub timeouts: Sample,
 }
 
-/// What was found.
+/// The results.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
-    /// Hops until the closest living node was first heard of.
+    /// Hops until the closest live node was first named.
     pub hops: Sample,
-    /// Hops until the last of the `k` closest was first heard of.
+    /// Hops until the last of the `k` closest was first named.
     pub depth: Sample,
-    /// Requests a lookup.
+    /// Requests per lookup.
     pub requests: Sample,
-    /// Those to dead nodes.
+    /// Requests to dead nodes per lookup.
     pub timeouts: Sample,
-    /// Rounds a lookup.
+    /// Rounds per lookup.
     pub rounds: Sample,
     /// Contacts in a table.
     pub table: Sample,
-    /// Lookups that found the closest living node.
+    /// Lookups that found the closest live node.
     pub closest_found: u64,
-    /// Lookups that found all `k` closest living nodes.
+    /// Lookups that found all `k` closest live nodes.
     pub all_found: u64,
     /// Lookups.
     pub lookups: u64,
-    /// Chord with the same lookups.
+    /// Chord, with the same lookups.
     pub chord: Routing,
-    /// Pastry with digits of 4 bits and the same lookups.
+    /// Pastry with digits of 4 bits, with the same lookups.
     pub pastry: Routing,
 }
 
-/// Makes the network and measures.
+/// Creates the network and measures.
 #[must_use]
 pub fn measure(setting: &Setting) -> Found {
     let ring = Ring::new(setting.nodes, setting.dead, setting.seed);
@@ -72,7 +72,7 @@ pub fn measure(setting: &Setting) -> Found {
     for number in 0..setting.lookups {
         let draw = mix2(mix2(setting.seed, ASKERS), number);
         let mut asker = below(draw, ring.len());
-        // At most 99 of 100 are dead.
+        // At most 99 of 100 nodes are dead.
         while ring.is_dead(asker) {
             asker = (asker + 1) % ring.len();
         }

@@ -12,9 +12,9 @@ pub fn client_server_seconds(
     (readers.max(1.0) * file_bits / server).max(file_bits / down)
 }
 
-/// The least seconds in which they can have it from the server and from each other:
-/// `max(F / us, F / d, N F / (us + N u))` (Kumar and Ross, *Peer-assisted file distribution: the minimum
-/// distribution time*, HotWeb 2006). No swarm is faster; fluid pieces reach it.
+/// The least seconds in which they can have it from the server and from each other: `max(F / us, F / d, N F /
+/// (us + N u))` (Kumar and Ross, *Peer-assisted file distribution: the minimum distribution time*, HotWeb
+/// 2006). No swarm is faster, and infinitely small pieces reach it.
 #[must_use]
 pub fn peer_to_peer_seconds(
     readers: f64,
@@ -45,10 +45,10 @@ pub fn swarm_steady_seconds(up_rate: f64, down_rate: f64, leave_rate: f64, eta: 
     (1.0 / down).max(by_uplinks)
 }
 
-/// Whether a swarm stays bounded: peers arrive at `arrivals` a second, the permanent seed sends
-/// `seed_pieces` a second, a peer sends `peer_pieces` a second and stays `stay_seconds` on average once it
-/// is complete. Stable if the seed alone serves the arrivals, or if a peer sends a piece or more as a seed
-/// (Hajek and Zhu, *The missing piece syndrome*, IEEE IT 2012, arXiv 1002.3493).
+/// Whether a swarm stays bounded: peers arrive at `arrivals` a second, the permanent seed sends `seed_pieces`
+/// a second, a peer sends `peer_pieces` a second and stays for `stay_seconds` on average after it is
+/// complete. It is stable if the seed alone serves the arrivals, or if a peer sends at least one piece as a
+/// seed (Hajek and Zhu, *The missing piece syndrome*, IEEE IT 2012, arXiv 1002.3493).
 #[must_use]
 pub fn swarm_is_stable(
     arrivals: f64,

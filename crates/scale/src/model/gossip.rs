@@ -1,4 +1,4 @@
-//! Spreading news, and noticing that a node is dead.
+//! The spread of news, and the detection of dead nodes.
 
 fn bounded(nodes: f64) -> f64 {
     if nodes.is_nan() { 2.0 } else { nodes.clamp(2.0, 1e15) }
@@ -18,22 +18,22 @@ pub fn push_pull_rounds(nodes: f64) -> f64 {
     nodes.ln() / 3f64.ln() + (nodes.ln().ln() - 0.5).max(0.0)
 }
 
-/// Depth of a broadcast tree over random links, `links` at each node: ln N / ln (links - 1).
+/// Depth of a broadcast tree over random links, with `links` per node: ln N / ln (links - 1).
 #[must_use]
 pub fn tree_depth(nodes: f64, links: u32) -> f64 {
     bounded(nodes).ln() / f64::from(links.clamp(3, 1024) - 1).ln()
 }
 
-/// Probe periods until the first of all members finds a dead one: e / (e - 1), whatever their number (Das,
-/// Gupta and Motivala, SWIM, DSN 2002).
+/// Probe periods until the first of all members finds a dead one: e / (e - 1), whatever the number of members
+/// is (Das, Gupta and Motivala, SWIM, DSN 2002).
 #[must_use]
 pub fn first_detection_periods() -> f64 {
     let e = std::f64::consts::E;
     e / (e - 1.0)
 }
 
-/// Mean seconds until a node that checks another each `interval_seconds`, with `tries` that wait
-/// `timeout_seconds` each, knows that it is dead: half an interval and all tries.
+/// Mean seconds until a node that checks another one every `interval_seconds`, with `tries` that wait
+/// `timeout_seconds` each, detects its death: half an interval and all tries.
 #[must_use]
 pub fn detection_seconds(interval_seconds: f64, tries: u32, timeout_seconds: f64) -> f64 {
     interval_seconds.max(0.0) / 2.0 + f64::from(tries.max(1)) * timeout_seconds.max(0.0)

@@ -1,16 +1,16 @@
 //! Lookups: hops, requests, time and the size of a table.
 
-/// How many nodes a network has at least in these formulas.
+/// The least number of nodes of a network in these formulas.
 fn bounded(nodes: f64) -> f64 {
     if nodes.is_nan() { 2.0 } else { nodes.clamp(2.0, 1e15) }
 }
 
-/// Mean number of hops until a Kademlia lookup first hears of the closest node.
+/// Mean number of hops until a Kademlia lookup first learns of the closest node.
 ///
-/// Each hop resolves one bit more than the answer's bucket has, and the best of its `k` random contacts
+/// Each hop resolves one bit more than the answer's bucket, and the best of its `k` random contacts resolves
 /// `log2 k + 0.83` further bits (the mean of the maximum of k exponentials). Asking `alpha` nodes at once
-/// adds a part of `log2 alpha`. The form `c log N` is of Cai and Devroye, ISAAC 2013 (arXiv 1309.5866); the
-/// constant term was fitted to level 0. Within 4 % of it for k 8 to 32.
+/// adds a part of `log2 alpha`. The form `c log N` is from Cai and Devroye, ISAAC 2013 (arXiv 1309.5866); the
+/// constant term was fitted to level 0. It is within 4 % of level 0 for k from 8 to 32.
 #[must_use]
 pub fn hops(nodes: f64, k: u32, alpha: u32) -> f64 {
     let nodes = bounded(nodes);
@@ -23,8 +23,8 @@ pub fn hops(nodes: f64, k: u32, alpha: u32) -> f64 {
     (nodes.log2() / bits + 0.1 * k.log2() - 0.08).max(1.0)
 }
 
-/// Mean number of requests of a Kademlia lookup for the `k` closest nodes, where `dead` of the contacts in
-/// tables are gone. The k closest are asked at the end, and `alpha` in each hop before.
+/// Mean number of requests of a Kademlia lookup for the `k` closest nodes, if a share `dead` of the contacts
+/// in tables is dead. The k closest are asked at the end, and `alpha` nodes in each hop before.
 #[must_use]
 pub fn requests(nodes: f64, k: u32, alpha: u32, dead: f64) -> f64 {
     let all = (bounded(nodes) - 1.0).min(f64::from(k));
@@ -33,15 +33,15 @@ pub fn requests(nodes: f64, k: u32, alpha: u32, dead: f64) -> f64 {
     (all + before) / (1.0 - dead)
 }
 
-/// Round trips, one after the other, of the same lookup.
+/// The number of consecutive round trips of the same lookup.
 #[must_use]
 pub fn rounds(nodes: f64, k: u32, alpha: u32, dead: f64) -> f64 {
     requests(nodes, k, alpha, dead) / f64::from(alpha.max(1))
 }
 
-/// Seconds until a read has its answer from the closest holder, in round trips of `round_trip_seconds`.
-/// `dead` of the contacts are gone and cost `timeout_seconds` each; with `alpha` at once a hop waits only
-/// if all of them are.
+/// Seconds until a read has its answer from the closest holder, with round trips of `round_trip_seconds`. A
+/// share `dead` of the contacts is dead and costs `timeout_seconds` each; with `alpha` requests at once a hop
+/// waits only if all of them are dead.
 #[must_use]
 pub fn read_seconds(
     hops: f64,
@@ -54,7 +54,7 @@ pub fn read_seconds(
     hops * (round_trip_seconds + all_dead * timeout_seconds)
 }
 
-/// Seconds until a lookup knows the `k` closest, as a write needs them.
+/// Seconds until a lookup knows the `k` closest nodes, which a write needs.
 #[must_use]
 pub fn lookup_seconds(rounds: f64, round_trip_seconds: f64) -> f64 {
     rounds * round_trip_seconds
@@ -112,10 +112,10 @@ pub fn pastry_hops(nodes: f64, bits: u32, leaves: u32) -> f64 {
     ((bounded(nodes).log2() - saved) / bits * SHARE_OF_DIGITS + LAST_HOP).max(1.0)
 }
 
-/// Digits that a hop does not have to resolve: an entry shares the digit after its row's by chance in one
-/// case of 16.
+/// Digits that a hop need not resolve: an entry shares the digit after that of its row by chance in one of 16
+/// cases.
 const SHARE_OF_DIGITS: f64 = 0.948;
-/// Hops through the leaf set, fitted to level 0: some routes end at a node before it.
+/// Hops through the leaf set, fitted to level 0: some routes end at a node before the leaf set.
 const LAST_HOP: f64 = 0.74;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Records that are lost: to one event, and to churn that outruns repair.
+//! Lost records: by one event, and by churn that is faster than repair.
 
-/// Expected number of `records` that are lost if a `share` of all nodes is gone at once, each record on
-/// `replicas` nodes at random: `records * share^replicas`.
+/// Expected number of `records` that are lost if a `share` of all nodes vanishes at once, with each record on
+/// `replicas` random nodes: `records * share^replicas`.
 #[must_use]
 pub fn lost_at_once(records: f64, replicas: u32, share: f64) -> f64 {
     let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
@@ -22,8 +22,8 @@ pub fn lost_a_year(records: f64, replicas: u32, session_seconds: f64, repair_sec
     records.max(0.0) * -(intervals * (-lost.min(1.0 - 1e-16)).ln_1p()).exp_m1()
 }
 
-/// The fewest replicas with at most `lost_max` records expected lost if `share` of the nodes is gone at
-/// once; `None` if `limit` replicas are not enough.
+/// The fewest replicas with at most `lost_max` expected losses if `share` of the nodes vanishes at once.
+/// `None` if `limit` replicas are not enough.
 #[must_use]
 pub fn replicas_for(records: f64, share: f64, lost_max: f64, limit: u32) -> Option<u32> {
     (1..=limit).find(|replicas| lost_at_once(records, *replicas, share) <= lost_max)

@@ -1,4 +1,4 @@
-//! What a node pays for the network: checks, repair, memory.
+//! The costs of a node for the network: checks, repair, memory.
 
 /// Bytes a second of a node, sent and received alike, to keep `unique_bytes` for each node of the network on
 /// `replicas` nodes whose membership lasts `life_seconds`: `2 r D / L`. A node that leaves is replaced once
@@ -9,20 +9,21 @@ pub fn repair_bytes_a_second(unique_bytes: f64, replicas: u32, life_seconds: f64
     2.0 * f64::from(replicas) * unique_bytes.max(0.0) / life_seconds.max(1.0)
 }
 
-/// The most unique bytes a node can bring if repair may take `bytes_a_second`: the same rule, solved for D.
+/// The most unique bytes that a node can contribute if repair may use `bytes_a_second`: the same formula,
+/// solved for D.
 #[must_use]
 pub fn unique_bytes_max(bytes_a_second: f64, replicas: u32, life_seconds: f64) -> f64 {
     bytes_a_second.max(0.0) * life_seconds.max(1.0) / (2.0 * f64::from(replicas.max(1)))
 }
 
-/// Files that a network of strangers would have to keep although no node wants them.
+/// Files that a network of strangers would have to keep although no node needs them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Files {
     /// Bytes that each node adds to the network.
     pub bytes_a_node: f64,
     /// Nodes that keep each file.
     pub replicas: u32,
-    /// How long a node stays a member.
+    /// How long a node remains a member.
     pub life_seconds: f64,
     /// Bytes a second that a node may send.
     pub uplink_bytes_a_second: f64,

@@ -5,7 +5,7 @@ use super::{Workers, Wrong, begun, seeds_option, within};
 use crate::compact::{Churn, Outcome, Overlay, Setting, run as play};
 use crate::report::{Axis, Fact, Line, Plot, Report, Style, Table, number, share};
 
-/// What is asked.
+/// The options.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Nodes.
@@ -28,7 +28,7 @@ struct Point {
     far_seconds: u32,
 }
 
-/// Seconds between two checks of a contact, as the product has it for contacts of ten minutes and more.
+/// Seconds between two checks of a contact, as in the product for contacts of ten minutes and more.
 const FAR_SECONDS: u32 = 600;
 /// The name of the point with the product's parameters.
 const DEFAULT: &str = "Kademlia k16 a3";
@@ -207,7 +207,7 @@ fn plane(report: &Report, options: &Options, points: &[Point]) -> Plot {
     }
 }
 
-/// Whether another point is faster at the cost of the defaults, without finding less.
+/// Whether another point is faster at the cost of the defaults without finding less.
 fn judge(report: &mut Report, options: &Options, points: &[Point]) {
     let at = |report: &Report, point: &Point, metric| {
         report.spread(options.nodes as u64, &point.name, metric)[1]

@@ -5,7 +5,7 @@ use crate::model;
 use crate::report::{Axis, Fact, Line, Plot, Report, Style, Table, number, span};
 use crate::swarm::{Closed, Policy, finish};
 
-/// What is asked.
+/// The options.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Readers of the largest crowd.
@@ -14,9 +14,9 @@ pub struct Options {
     pub file_bytes: f64,
     /// Bits a second of the server, and of a reader up and down.
     pub server_bits: f64,
-    /// What a reader sends.
+    /// The upload rate of a reader.
     pub up_bits: f64,
-    /// What a reader receives.
+    /// The download rate of a reader.
     pub down_bits: f64,
     /// Seeds.
     pub seeds: Vec<u64>,
@@ -65,7 +65,7 @@ impl Options {
     }
 }
 
-/// An amount as the command line takes it.
+/// An amount in the form of the command line.
 fn amount(value: f64, unit: &str) -> String {
     let prefixes = [(1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")];
     let (factor, prefix) = prefixes.into_iter().find(|it| value >= it.0).unwrap_or((1.0, ""));

@@ -5,12 +5,12 @@ use crate::find::{Setting, Way, broadcast, search};
 use crate::implicit::{self, Kademlia};
 use crate::report::{Axis, Fact, Line, Plot, Report, Style, Table, number, share};
 
-/// What is asked.
+/// The options.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Sizes of the networks.
     pub sizes: Vec<usize>,
-    /// The share of nodes that are dead and not yet noticed.
+    /// The share of nodes that are dead without being detected.
     pub dead: f64,
     /// Searches for each row, over all seeds.
     pub searches: u32,
@@ -127,7 +127,7 @@ fn structured(report: &mut Report, options: &Options, nodes: usize, workers: &im
     });
     for (seed, (lookups, (sent, reached, depth))) in options.seeds.iter().zip(found) {
         for holders in HOLDERS {
-            // The index names all holders; one that lives is enough.
+            // The index names all holders; one live holder is enough.
             let living = 1.0 - options.dead.powi(holders as i32);
             let entry = 1.0 - options.dead.powi(REPLICAS);
             let closest = lookups.closest_found as f64 / lookups.lookups.max(1) as f64;

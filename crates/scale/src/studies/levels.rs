@@ -1,11 +1,11 @@
-//! `levels`: what the arrays say of a small network, beside what whole nodes say of it.
+//! `levels`: compares the results of the array simulations for a small network with those of whole nodes.
 
 use super::{Claim, begun, near};
 use crate::compact::{self, Churn};
 use crate::implicit::{self, Kademlia};
 use crate::report::{Fact, Report, Table, number};
 
-/// What whole nodes measured: the product's code and bytes.
+/// Measurements of whole nodes, with the product's code and bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Whole {
     /// Mean hops to the last of the k closest.
@@ -16,7 +16,7 @@ pub struct Whole {
     pub table: f64,
 }
 
-/// Parts by which levels may differ, of hops, requests and tables.
+/// The accepted differences between levels, for hops, requests and tables.
 const PARTS: [(&str, &str, f64); 3] = [
     ("hops to the last of k", "hops", 0.1),
     ("requests", "requests", 0.1),

@@ -1,11 +1,11 @@
-//! `live`: a network that comes and goes for an hour: reads, repair, losses, traffic.
+//! `live`: a network with churn for one hour: reads, repair, losses, traffic.
 
 use super::{Claim, Workers, Wrong, begun, seeds_option, within};
 use crate::compact::{NODES_MAX, Outcome, Setting, run as play};
 use crate::model;
 use crate::report::{Axis, Fact, Line, Plot, Report, Style, Table, number, share};
 
-/// What is asked.
+/// The options.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Nodes.
@@ -41,7 +41,7 @@ pub fn run(options: &Options, workers: &impl Workers) -> Result<Report, Wrong> {
         ..Setting::new(options.nodes, *seed)
     };
     let settings: Vec<Setting> = options.seeds.iter().map(setting).collect();
-    // A large world takes gigabytes: one at a time.
+    // A large world takes gigabytes, so only one runs at a time.
     let outcomes = if options.nodes > 200_000 {
         settings.iter().map(play).collect()
     } else {

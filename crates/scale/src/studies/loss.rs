@@ -1,4 +1,4 @@
-//! `loss`: records that are lost if a share of all nodes is gone at once, for 1 to 16 replicas.
+//! `loss`: records that are lost if a share of all nodes vanishes at once, for 1 to 16 replicas.
 
 use super::{Claim, Workers, Wrong, begun, seeds_option, within};
 use crate::draw::mix2;
@@ -7,7 +7,7 @@ use crate::model;
 use crate::report::{Axis, Fact, Line, Plot, Report, Style, Table, number, share};
 use crate::sample::interval_99;
 
-/// What is asked.
+/// The options.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Nodes.

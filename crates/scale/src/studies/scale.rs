@@ -5,7 +5,7 @@ use crate::implicit::{Found, Kademlia, NODES_MAX, Setting, measure};
 use crate::model;
 use crate::report::{Axis, Fact, Line, Plot, Report, Style, Table, number, share};
 
-/// What is asked.
+/// The options.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// The largest network.
@@ -14,7 +14,7 @@ pub struct Options {
     pub lookups: u64,
     /// Seeds.
     pub seeds: Vec<u64>,
-    /// The share of dead nodes, which no table knows of yet.
+    /// The share of dead nodes, which are still in all tables.
     pub dead: f64,
     /// Parameters of Kademlia.
     pub overlay: Kademlia,
@@ -69,7 +69,7 @@ impl Options {
     }
 }
 
-/// One run with what it found.
+/// One run with its results.
 struct Run {
     setting: Setting,
     found: Found,
@@ -184,7 +184,7 @@ fn growth(report: &mut Report, options: &Options, sizes: &[usize]) {
     formulas(report, options, sizes);
 }
 
-/// Each figure beside its formula.
+/// Compares each figure with its formula.
 fn formulas(report: &mut Report, options: &Options, sizes: &[usize]) {
     let (overlay, nodes) = (options.overlay, options.nodes);
     let (k, alpha) = (overlay.k as u32, overlay.alpha as u32);
@@ -256,7 +256,7 @@ fn plot(report: &Report, sizes: &[usize], metric: &'static str, formula: Formula
     }
 }
 
-/// What dead contacts cost, and what larger answers do about it.
+/// The cost of dead contacts, and the effect of larger answers on it.
 fn dead_contacts(report: &mut Report, options: &Options, workers: &impl Workers) {
     let nodes = options.nodes.min(DEAD_NODES_MAX);
     let mut cases = Vec::new();

@@ -1,4 +1,4 @@
-//! `validate`: published figures, each simulated again in the setting of its paper.
+//! `validate`: published figures, each simulated in the setting of its paper.
 
 use super::{Claim, Workers, begun, near, paths, seeds_option, told};
 use crate::compact::{Churn, Overlay, Setting, run as play};
@@ -10,16 +10,16 @@ use crate::report::{Report, Table};
 use crate::sample::{interval_99, spread};
 use crate::swarm::{Closed, Open, Policy, finish, peers_present};
 
-/// What is asked.
+/// The options.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Seeds.
     pub seeds: Vec<u64>,
-    /// Whether settings are cut to a tenth: for tests of the program, not for evidence.
+    /// Whether settings are reduced to a tenth: for tests of the program, not as evidence.
     pub quick: bool,
 }
 
-/// One group of figures: what is published, and its simulation.
+/// One group of published figures, with its simulation.
 type Figure = (&'static str, fn(&Options) -> Vec<Claim>);
 
 const FIGURES: [Figure; 12] = [
@@ -69,7 +69,7 @@ pub fn run(options: &Options, workers: &impl Workers) -> Report {
     report
 }
 
-/// A count that is cut for a quick run.
+/// A count that is reduced for a quick run.
 const fn cut(options: &Options, count: u64) -> u64 {
     if options.quick { count / 10 } else { count }
 }
@@ -144,7 +144,7 @@ fn disjoint(options: &Options) -> Vec<Claim> {
     paths::claims(&paths::Options { lookups, seeds: options.seeds.clone(), ..Default::default() })
 }
 
-/// Bamboo keeps a leaf set and checks often; the same is asked of Kademlia with small buckets.
+/// Bamboo keeps a leaf set and checks often; the same is required of Kademlia with small buckets.
 fn bamboo(options: &Options) -> Vec<Claim> {
     let setting = |seed| Setting {
         minutes: if options.quick { 10 } else { 30 },
@@ -190,7 +190,7 @@ fn ipfs(options: &Options) -> Vec<Claim> {
         lookup_seconds: 1200.0,
         ..Setting::new(cut(options, 20_000) as usize, seed)
     };
-    // One world a seed takes some seconds.
+    // One world per seed takes some seconds.
     let outcomes: Vec<_> = options.seeds.iter().take(3).map(|seed| play(&setting(*seed))).collect();
     let part =
         |limit: u64| spread(outcomes.iter().map(|it| 100.0 * it.hops.share_up_to(limit)).collect());
@@ -312,7 +312,7 @@ fn missing_piece(options: &Options) -> Vec<Claim> {
     };
     let source = "Hajek and Zhu, IEEE IT 2012, arXiv 1002.3493";
     let setting = format!("10 pieces, peers leave when complete, {seconds} s");
-    // Beyond the threshold a club grows by the excess of arrivals; below it stays.
+    // Above the threshold a swarm grows by the excess of arrivals; below it the size stays bounded.
     let stable = Claim {
         name: "peers at the end, arrivals of 0.9 times the seed's rate".into(),
         measured: present(0.9),
@@ -378,7 +378,7 @@ fn swarms(options: &Options) -> Vec<Claim> {
 }
 
 fn loss(options: &Options) -> Vec<Claim> {
-    // Fewer records than sets of holders: else records that share their holders are lost together.
+    // Fewer records than sets of holders; otherwise records with the same holders are lost together.
     let records = cut(options, 12_500).max(2500);
     let mut lost = [0u64; 5];
     for seed in &options.seeds {

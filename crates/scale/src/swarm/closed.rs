@@ -1,14 +1,14 @@
-//! A flash crowd: all readers come at once and stay. In a round each node sends one piece to one neighbour
+//! A flash crowd: all readers join at once and stay. In a round each node sends one piece to one neighbour
 //! (the seed several), so a round is the time of one piece on a reader's uplink.
 
 use crate::draw::Stream;
 
-/// How a sender chooses the piece that it sends.
+/// The rule by which a sender chooses a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The one that fewest neighbours of the receiver have (Cohen, BitTorrent 2003).
+    /// The piece that the fewest neighbours of the receiver have (Cohen, BitTorrent 2003).
     Rarest,
-    /// Any that the receiver lacks.
+    /// A random piece that the receiver lacks.
     Random,
 }
 
@@ -19,7 +19,7 @@ pub struct Closed {
     pub readers: usize,
     /// Pieces of the file, at most 1,024.
     pub pieces: usize,
-    /// Neighbours that each node chooses; others choose it too.
+    /// Neighbours that each node chooses. Other nodes choose it too.
     pub neighbours: usize,
     /// Pieces that a reader can receive in a round.
     pub down: u8,
@@ -31,37 +31,37 @@ pub struct Closed {
     pub seed: u64,
 }
 
-/// When readers had all pieces, in rounds.
+/// The rounds after which readers had all pieces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Finish {
     /// Half of them.
     pub half: usize,
-    /// The last; 0 if the run was given up.
+    /// The last one; 0 if the run was given up.
     pub last: usize,
     /// Pieces that were sent.
     pub sent: u64,
 }
 
-/// Neighbours that a sender looks at before it takes the one with the fewest pieces.
+/// Neighbours of which a sender takes the one with the fewest pieces.
 const LOOKED_AT: usize = 6;
 
 struct Crowd {
     setting: Closed,
     words: usize,
     neighbours: Vec<Vec<u32>>,
-    /// Bits of the pieces of each node, and of those that are on their way to it.
+    /// Bits of the pieces of each node, including those in transfer to it.
     have: Vec<u64>,
     coming: Vec<u64>,
     counts: Vec<u32>,
     got: Vec<u8>,
-    /// How many neighbours of each node have each piece.
+    /// The number of neighbours of each node that have each piece.
     availability: Vec<u16>,
-    /// How often the seed has sent each piece.
+    /// The number of times that the seed has sent each piece.
     seeded: Vec<u32>,
     draws: Stream,
 }
 
-/// Plays a crowd until the last reader is complete.
+/// Runs a crowd until the last reader is complete.
 #[must_use]
 pub fn finish(setting: &Closed) -> Finish {
     let mut crowd = Crowd::new(*setting);
@@ -104,7 +104,7 @@ impl Crowd {
         let mut neighbours: Vec<Vec<u32>> = vec![Vec::new(); all];
         let degree = setting.neighbours.min(setting.readers);
         for node in 0..all {
-            // In a small crowd the others may be full: then a node has fewer.
+            // In a small crowd the other nodes may have all their neighbours, so a node may have fewer.
             for _ in 0..8 * degree {
                 if neighbours[node].len() >= degree {
                     break;
@@ -141,7 +141,7 @@ impl Crowd {
         bits
     }
 
-    /// The pieces that one node has and another neither has nor gets in this round.
+    /// The pieces that one node has and another neither has nor receives in this round.
     fn useful(&self, sender: usize, receiver: usize) -> [u64; 16] {
         let mut useful = self.bits(&self.have, sender);
         let (have, coming) = (self.bits(&self.have, receiver), self.bits(&self.coming, receiver));
@@ -151,7 +151,7 @@ impl Crowd {
         useful
     }
 
-    /// Chooses a receiver and a piece; `None` if no neighbour needs any.
+    /// Chooses a receiver and a piece. `None` if no neighbour needs a piece.
     fn send(&mut self, sender: usize) -> Option<(usize, usize)> {
         if self.counts[sender] == 0 {
             return None;
@@ -190,10 +190,10 @@ impl Crowd {
         if count == 0 {
             return None;
         }
-        // The first of equals from a random place on.
+        // The first of equal ones, starting at a random position.
         let skip = self.draws.below(count as usize);
         let rank = |piece: usize| match self.setting.policy {
-            // The seed passes on what it has sent least often.
+            // The seed sends the piece that it has sent least often.
             _ if sender == 0 => self.seeded[piece],
             Policy::Rarest => u32::from(self.availability[receiver * self.setting.pieces + piece]),
             Policy::Random => 0,
@@ -206,7 +206,7 @@ impl Crowd {
         pieces.min_by_key(|piece| rank(*piece))
     }
 
-    /// A piece arrives. Returns whether the node is complete with it.
+    /// A piece arrives. Returns whether the node is then complete.
     fn receive(&mut self, node: usize, piece: usize) -> bool {
         let (word, bit) = (node * self.words + piece / 64, 1 << (piece % 64));
         self.have[word] |= bit;

@@ -1,10 +1,10 @@
-//! Readers that come one after the other and leave: the missing piece (Hajek and Zhu, IEEE IT 2012).
+//! Readers that arrive one after the other and leave: the missing piece (Hajek and Zhu, IEEE IT 2012).
 //!
-//! The model of the paper: contacts at random, a random useful piece, exponential times.
+//! The model of the paper: random contacts, a random useful piece, exponential times.
 
 use crate::draw::Stream;
 
-/// An open swarm. Rates are a second; a peer sends one piece a second.
+/// An open swarm. Rates are per second; a peer sends one piece a second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Open {
     /// Peers that arrive, without a piece.
@@ -13,7 +13,7 @@ pub struct Open {
     pub seed_rate: f64,
     /// Pieces of the file, at most 63.
     pub pieces: u32,
-    /// Mean seconds that a peer stays once it is complete.
+    /// Mean seconds that a peer stays after it is complete.
     pub stay: f64,
     /// Seconds of the run.
     pub seconds: f64,
@@ -21,10 +21,10 @@ pub struct Open {
     pub seed: u64,
 }
 
-/// A swarm of this size is not played further: it grows.
+/// A swarm of this size is growing and is not simulated further.
 const PEERS_MAX: usize = 200_000;
 
-/// Peers without the whole file, at eight instants with equal distances.
+/// The number of peers without the whole file, at eight equally spaced times.
 #[must_use]
 pub fn peers_present(setting: &Open) -> [usize; 8] {
     let mut draws = Stream::new(setting.seed, 62);
