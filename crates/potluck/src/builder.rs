@@ -1,4 +1,4 @@
-//! How to start a node.
+//! The settings of a node before its start.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -78,27 +78,27 @@ impl Builder {
         }
     }
 
-    /// Bytes a second to send at most, of files and large records together; control datagrams are
-    /// counted and go first. Default: no limit.
+    /// Upper bound of the send rate in bytes a second, for files and large records together; control
+    /// datagrams are counted and go first. Default: no limit.
     pub const fn upload_rate(mut self, bytes_per_second: Option<u64>) -> Self {
         self.upload_rate = bytes_per_second;
         self
     }
 
-    /// Bytes a second of files to take at most. Default: no limit.
+    /// Upper bound of the rate at which files are fetched, in bytes a second. Default: no limit.
     pub const fn download_rate(mut self, bytes_per_second: Option<u64>) -> Self {
         self.download_rate = bytes_per_second;
         self
     }
 
-    /// Bytes of files fetched for readers that are kept. Default: 10 GiB.
+    /// Bytes of the cache of files fetched for readers. Default: 10 GiB.
     pub const fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// A label that other members see; a second one of the same name replaces the first. At most
-    /// eight of 64 bytes.
+    /// A label that other members see; a second label of the same name replaces the first. At most eight
+    /// labels of 64 bytes each.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(name.into(), value.into());
         self
@@ -111,7 +111,7 @@ impl Builder {
         self
     }
 
-    /// Keeps everything in memory and touches no folder: for tests and measurements.
+    /// Keeps everything in memory and uses no folder: for tests and measurements.
     pub fn in_memory(mut self) -> Self {
         self.in_memory = true;
         self
@@ -159,9 +159,10 @@ impl Builder {
         self
     }
 
-    /// A ticket of [`Node::invite`](crate::Node::invite), or its text: the right to enter an `invite`
-    /// network, with its name and the ways in. Needed until the data folder has a certificate.
-    /// [`start`](Self::start) then takes until one of the ticket's nodes has answered: bound it.
+    /// A ticket of [`Node::invite`](crate::Node::invite), or its text: the right to join an `invite` network,
+    /// with the network's name and entry points. Needed until the data folder has a certificate.
+    /// [`start`](Self::start) then does not return before one of the ticket's nodes has answered: put a
+    /// timeout around it.
     pub fn ticket(mut self, ticket: impl IntoTicket) -> Self {
         // The first mistake is reported at the start.
         if self.ticket.is_ok() {
@@ -170,8 +171,8 @@ impl Builder {
         self
     }
 
-    /// As [`ticket`](Self::ticket), from an environment variable. Without it, or if it is empty,
-    /// there is none.
+    /// As [`ticket`](Self::ticket), read from an environment variable. An unset or empty variable gives no
+    /// ticket.
     pub fn ticket_env(self, variable: &str) -> Self {
         match std::env::var(variable) {
             Ok(text) if !text.trim().is_empty() => self.ticket(text),
@@ -179,31 +180,31 @@ impl Builder {
         }
     }
 
-    /// The public key that the network's authority must have, as `potluck network show` prints it.
-    /// A ticket or a data folder of another one is refused at the start, and changes nothing.
+    /// The public key that the network's authority must have, as `potluck network show` prints it. If the
+    /// ticket or the data folder has another authority, the start fails and changes nothing.
     pub fn authority(mut self, authority: PublicKey) -> Self {
         self.authority = Some(authority);
         self
     }
 
-    /// A UDP address to listen on; may be called up to [`LISTEN_MAX`](crate::LISTEN_MAX) times, for both
-    /// families with `0.0.0.0` and `[::]`, which takes IPv6 only. Port 0 lets the system choose: the same
-    /// port for all such addresses where it can. Default: [`DEFAULT_LISTEN`](crate::DEFAULT_LISTEN),
-    /// without IPv6 in a `lab` network on a machine with a public IPv6 address.
+    /// A UDP address to listen on. May be called up to [`LISTEN_MAX`](crate::LISTEN_MAX) times: `0.0.0.0` and
+    /// `[::]`, which takes IPv6 only, cover both families. Port 0 lets the system choose: the same port for
+    /// all such addresses if possible. Default: [`DEFAULT_LISTEN`](crate::DEFAULT_LISTEN), without IPv6 in a
+    /// `lab` network on a machine with a public IPv6 address.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen.push(address);
         self
     }
 
-    /// The address to give to others, where it is not the one listened on. Port 0 means the port
-    /// listened on.
+    /// The address to announce to other nodes, if it differs from the listen address. Port 0 means the listen
+    /// port.
     pub fn advertise(mut self, address: SocketAddr) -> Self {
         self.advertise = Some(address);
         self
     }
 
-    /// A way into the network; may be called many times. Entry points are tried for ever. A text
-    /// is a contact, `<ip>:<port>` or `<dns name>:<port>`.
+    /// An entry point into the network; may be called many times. Entry points are retried without end. A
+    /// text is a contact, `<ip>:<port>` or `<dns name>:<port>`.
     pub fn entry(mut self, point: impl IntoEntryPoint) -> Self {
         // The first mistake is reported at the start.
         if let Ok(points) = &mut self.entry_points {
@@ -215,9 +216,9 @@ impl Builder {
         self
     }
 
-    /// A DNS name, with or without a port, to be asked while all entry points and the nodes of the last
-    /// run are silent: the way back after a split. May be called up to eight times. Its SRV records
-    /// `_potluck._udp.<name>` and its addresses are used.
+    /// A DNS name, with or without a port, that is resolved while all entry points and the nodes of the last
+    /// run are silent: it joins the parts of a network again after a partition. May be called up to eight
+    /// times. Its SRV records `_potluck._udp.<name>` and its addresses are used.
     pub fn dns_fallback(mut self, name: &str) -> Self {
         match fallback_name(name) {
             Ok(name) => self.finding.dns_fallback.push(name),
@@ -235,7 +236,7 @@ impl Builder {
         self
     }
 
-    /// Whether the local network is searched by DNS-SD too, beside a beacon of our own. Default: true.
+    /// Whether the local network is also searched by DNS-SD, beside Potluck's own beacon. Default: true.
     pub const fn mdns(mut self, mdns: bool) -> Self {
         self.finding.mdns = mdns;
         self
@@ -247,7 +248,7 @@ impl Builder {
         self
     }
 
-    /// Whether to take part without serving others, as a node must that no other node can reach.
+    /// Whether the node takes part without serving others. Needed on a node that no other node can reach.
     pub fn client(mut self, client: bool) -> Self {
         self.client = Some(client);
         self
@@ -259,47 +260,47 @@ impl Builder {
         self
     }
 
-    /// Whether to give up the identity of the data folder for a new one in the same network, as a
-    /// copy of a folder must, or a node that was put out. Files and replicas stay. Records that the
-    /// old identity wrote are another node's from then on: those in its own space cannot be changed
-    /// any more, and all live until they expire. An `invite` network needs a [`ticket`](Self::ticket)
-    /// for it, but where the authority key is. The old key pair stays in the folder. Default: false.
+    /// Whether to replace the identity of the data folder by a new one in the same network. Needed on a copy
+    /// of a folder and on a node that was revoked. Files and replicas stay. Records that the old identity
+    /// wrote belong to another node from then on: those in its own space cannot be changed any more, and all
+    /// live until they expire. In an `invite` network a [`ticket`](Self::ticket) is needed for it, except on
+    /// the node with the authority key. The old key pair stays in the folder. Default: false.
     pub fn new_identity(mut self, new_identity: bool) -> Self {
         self.new_identity = new_identity;
         self
     }
 
-    /// About how much memory the store may take. Default: 256 MiB.
+    /// Approximate memory of the store in bytes. Default: 256 MiB.
     pub fn store_memory_bytes(mut self, bytes: u64) -> Self {
         self.store_memory_bytes = Some(bytes);
         self
     }
 
-    /// How many bytes of records the store may keep. Default: as many as the disk has room for.
+    /// Most bytes of records in the store. Default: as many as the disk has room for.
     pub fn store_disk_bytes(mut self, bytes: u64) -> Self {
         self.store_disk_bytes = Some(bytes);
         self
     }
 
-    /// What else of records the store may keep, of all members and of one. Default: as much as there is room
-    /// for.
+    /// Further limits on the records in the store, for all members together and for each one. Default: no
+    /// limit but the room.
     pub fn store_quotas(mut self, quotas: Quotas) -> Self {
         self.store_quotas = quotas;
         self
     }
 
-    /// Whether to wait for the disk before a write is acknowledged. Default: true. Without it a
-    /// loss of power can undo what was acknowledged.
+    /// Whether a write is flushed to the disk before it is acknowledged. Default: true. If false, a loss of
+    /// power can undo acknowledged writes.
     pub fn sync(mut self, sync: bool) -> Self {
         self.sync = sync;
         self
     }
 
-    /// Starts the node. It is up when this returns, and enters the network in the background; see
+    /// Starts the node. The node runs when this returns, and joins the network in the background; see
     /// [`Node::ready`]. Must be called in a tokio runtime with I/O and time.
     ///
     /// # Errors
-    /// [`Error::Start`](crate::Error::Start) says why not.
+    /// [`Error::Start`](crate::Error::Start) with the reason.
     pub async fn start(self) -> Result<Node> {
         let keep = match self.folder {
             _ if self.in_memory => Keep::Memory,
@@ -339,12 +340,12 @@ impl Builder {
     }
 }
 
-/// What can be a ticket.
+/// Types that can be converted into a ticket.
 pub trait IntoTicket {
     /// The ticket.
     ///
     /// # Errors
-    /// [`TicketError`] if it is none.
+    /// [`TicketError`] if it is not a ticket.
     fn into_ticket(self) -> std::result::Result<Ticket, TicketError>;
 }
 
@@ -366,12 +367,12 @@ impl IntoTicket for String {
     }
 }
 
-/// What can name an entry point.
+/// Types that can be converted into an entry point.
 pub trait IntoEntryPoint {
     /// The entry point.
     ///
     /// # Errors
-    /// [`EntryPointError`] if it names none.
+    /// [`EntryPointError`] if it does not name one.
     fn into_entry_point(self) -> std::result::Result<EntryPoint, EntryPointError>;
 }
 

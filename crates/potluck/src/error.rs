@@ -1,4 +1,4 @@
-//! What can go wrong, in sentences.
+//! The errors of this crate.
 
 use potluck_base::IdError;
 use potluck_host::{StartError, Stopped};
@@ -10,14 +10,14 @@ use crate::Siblings;
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The node did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The node has stopped. What was under way may or may not have been done.
+    /// The node has stopped. Commands in progress may or may not have been carried out.
     #[error("the node has stopped")]
     Stopped,
     /// The node did not carry the command out.
@@ -36,37 +36,37 @@ pub enum Error {
     /// The name of the topic breaks a rule.
     #[error(transparent)]
     Topic(#[from] potluck_gossip::TopicError),
-    /// The node does not let the topic be used.
+    /// The node refused the use of the topic.
     #[error(transparent)]
     TopicRefused(#[from] potluck_gossip::topics::TopicRefusal),
     /// There is no subscription.
     #[error(transparent)]
     Subscribe(potluck_host::SubscribeError),
-    /// The search was not begun.
+    /// The search was not started.
     #[error(transparent)]
     SearchRefused(#[from] potluck_gossip::search::SearchError),
-    /// Tickets, revocations, the authority key.
+    /// An error about tickets, revocations or the authority key.
     #[error(transparent)]
     Membership(#[from] potluck_host::MembershipError),
-    /// The list of a team.
+    /// An error about the list of a team.
     #[error(transparent)]
     Team(#[from] crate::TeamError),
-    /// Files.
+    /// An error about files.
     #[error(transparent)]
     Files(#[from] potluck_host::files::FilesError),
     /// A protocol was not served, or a stream or message did not go.
     #[error(transparent)]
     Protocol(#[from] potluck_host::transport::ProtocolError),
-    /// What is to be fetched is no link.
+    /// The text is not a link.
     #[error(transparent)]
     Link(#[from] potluck_swarm::LinkError),
     /// There is no record of this name, and it is no link.
     #[error("there is no record {0}, and it is no link")]
     NoRecord(String),
-    /// A network for tests cannot be made.
+    /// A network for tests could not be made.
     #[error("cannot make a network for tests: {0}")]
     Network(String),
-    /// The value is no text.
+    /// The value is not text.
     #[error("the value is no UTF-8 text")]
     Text(#[from] std::str::Utf8Error),
     /// The node gave a reply that does not fit the command: a bug, please report it.

@@ -1,4 +1,4 @@
-//! What happens to a node, as a stream.
+//! The events of a node, as a stream.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -11,8 +11,8 @@ use potluck_node::Event;
 
 type Next = Pin<Box<dyn Future<Output = (Option<Event>, host::Events)> + Send>>;
 
-/// The events of a node from the call of [`Node::events`](crate::Node::events) on. A stream; dropping it ends
-/// the listening.
+/// The events of a node from the call of [`Node::events`](crate::Node::events) on, as a stream; dropping it
+/// unsubscribes.
 pub struct Events {
     /// Waits for the next event and gives the receiver back with it; `None` once the node has stopped.
     next: Option<Next>,
@@ -34,13 +34,12 @@ impl Events {
         Self { next: Some(next_of(events)), missed: 0 }
     }
 
-    /// The next event; `None` when the node has stopped. A slow listener misses the oldest events. Cancel
-    /// safe.
+    /// The next event; `None` when the node has stopped. A slow reader misses the oldest events. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
-    /// How many events were missed before the last one that came.
+    /// The number of events missed before the last one returned.
     #[must_use]
     pub const fn missed(&self) -> u64 {
         self.missed

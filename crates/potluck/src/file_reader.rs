@@ -1,4 +1,4 @@
-//! The bytes of a shared file, read as any other source of bytes.
+//! Reads a shared file as a stream of bytes.
 
 use std::fmt;
 use std::io;
@@ -10,18 +10,18 @@ use potluck_host::files::{FilesError, Reader};
 use potluck_swarm::FileLink;
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Most bytes that are asked for at once.
+/// Most bytes of one read.
 const PIECE_BYTES: u64 = 256 * 1024;
 
 type Piece = Pin<Box<dyn Future<Output = (Reader, Result<Bytes, FilesError>)> + Send>>;
 
-/// Reads a shared file from its beginning to its end, while it is being fetched if it is not here yet. Each
-/// byte is verified before it is given. Made by [`Files::read`](crate::Files::read).
+/// Reads a shared file from its beginning to its end, while the node fetches it if needed. Each byte is
+/// verified before it is returned. Made by [`Files::read`](crate::Files::read).
 pub struct FileReader {
     name: String,
     bytes: u64,
     position: u64,
-    /// Read and not given yet.
+    /// Bytes that were read and not returned yet.
     left: Bytes,
     state: State,
 }
@@ -29,7 +29,7 @@ pub struct FileReader {
 enum State {
     Idle(Reader),
     Reading(Piece),
-    /// A read failed, or one is being begun.
+    /// A read failed, or one is being started.
     Gone,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Debug for FileReader {
 }
 
 impl FileReader {
-    /// `link` names the file; what the reader calls it is a hint for links without a name.
+    /// `link` names the file; the reader's own name is only used for links without a name.
     pub(crate) fn new(reader: Reader, link: &FileLink) -> Self {
         let hint = Some(reader.name()).filter(|name| !name.is_empty());
         let (name, bytes) = (link.file_name_with(hint), reader.bytes());

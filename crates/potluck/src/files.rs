@@ -1,4 +1,4 @@
-//! Files: sharing what is on disk, and fetching what others share.
+//! Files: sharing files of this machine, and fetching files that others share.
 
 use std::fs::File;
 use std::future::{Future, IntoFuture};
@@ -36,8 +36,8 @@ impl Files {
         self.node.handle().files()
     }
 
-    /// Shares a file or folder: hashes it once and tells the network. Its bytes are read where they
-    /// are, also later; a file that changes is withdrawn.
+    /// Shares a file or folder: hashes it once and announces it in the network. Its bytes stay where they are
+    /// and are read there later too; a file that changes is withdrawn.
     ///
     /// # Errors
     /// When awaited: there is no such file, it cannot be read, or there is no room.
@@ -46,8 +46,8 @@ impl Files {
         self.share_of(Source::Path(path.into()))
     }
 
-    /// Shares a file or folder that is open: what was opened is what is shared, whatever its path
-    /// leads to by now.
+    /// Shares a file or folder that is open already: the opened file is shared, even if its path leads to
+    /// another file by now.
     ///
     /// # Errors
     /// As [`Files::share`].
@@ -56,8 +56,8 @@ impl Files {
         self.share_of(Source::Opened(Arc::new(opened)))
     }
 
-    /// Shares a copy of the bytes of an open file. With `listed` they are those of the files of a folder,
-    /// laid end to end.
+    /// Shares a copy of the bytes of an open file. With `listed` the bytes are those of the files of a
+    /// folder, one after the other.
     ///
     /// # Errors
     /// As [`Files::share`], and when the files cannot be those of a folder.
@@ -70,10 +70,10 @@ impl Files {
         Share { files: self.clone(), source, options: ShareOptions::default(), record: None }
     }
 
-    /// Fetches what a link leads to, from as many nodes as have it. Every byte is checked against the
-    /// link before it is written or given on.
+    /// Fetches the file or folder of a link from all nodes that have it. Every byte is checked against the
+    /// link before it is written or passed on.
     ///
-    /// It takes a link, the text of one, or the name of a record that holds one.
+    /// `wanted` is a link, the text of one, or the name of a record that holds one.
     ///
     /// # Errors
     /// When awaited: no node has it, the destination exists, there is no room, or the record holds no link.
@@ -83,8 +83,8 @@ impl Files {
         Fetch { files: self.clone(), wanted: what.into(), to: To::Typed(".".into()), options }
     }
 
-    /// What this node has, in the order of the ids: the first ten thousand. More come by
-    /// [`Files::page`].
+    /// The files and folders of this node, in the order of their ids: the first ten thousand. [`Files::page`]
+    /// returns more.
     ///
     /// # Errors
     /// [`FilesError`]
@@ -92,8 +92,8 @@ impl Files {
         self.inner()?.list().await
     }
 
-    /// What this node has behind `after`, in the order of the ids: at most `max`, and never more than
-    /// ten thousand.
+    /// The files and folders of this node with ids greater than `after`, in the order of the ids: at most
+    /// `max`, and never more than ten thousand.
     ///
     /// # Errors
     /// [`FilesError`]
@@ -105,7 +105,7 @@ impl Files {
         self.inner()?.page(after, max).await
     }
 
-    /// What there is to say of one file or folder; `None` if it is not here.
+    /// The entry of one file or folder; `None` if this node does not have it.
     ///
     /// # Errors
     /// [`FilesError`]
@@ -113,7 +113,7 @@ impl Files {
         self.inner()?.find(id).await
     }
 
-    /// How many files and folders there are and how many bytes of them are here. Takes no time.
+    /// The number of files and folders, and the number of their bytes on this node. Returns at once.
     ///
     /// # Errors
     /// [`FilesError`]
@@ -121,8 +121,8 @@ impl Files {
         self.inner()?.totals().await
     }
 
-    /// Caps what the node sends and how fast it takes what it fetches, in bytes a second; `None` is no
-    /// cap. Holds from now on, also for transfers under way.
+    /// Limits the rates at which the node sends and fetches, in bytes a second; `None` is no limit. Takes
+    /// effect at once, also for transfers in progress.
     ///
     /// # Errors
     /// [`FilesError`], if the node keeps everything in memory.
@@ -143,8 +143,8 @@ impl Files {
         self.inner()?.unshare(id).await
     }
 
-    /// As [`Files::unshare`], but only what was shared under this name if the same bytes are shared under
-    /// others, too. Returns whether they still are.
+    /// As [`Files::unshare`], but removes only the share of this name if the same bytes are shared under
+    /// other names too. Returns whether they still are.
     ///
     /// # Errors
     /// [`FilesError::Unknown`]
@@ -164,7 +164,7 @@ impl Files {
         self.inner()?.pin(id).await
     }
 
-    /// Lets a file or folder go when its room is needed.
+    /// Allows the node to remove a file or folder when its room is needed.
     ///
     /// # Errors
     /// [`FilesError::Unknown`]
@@ -172,7 +172,8 @@ impl Files {
         self.inner()?.unpin(id).await
     }
 
-    /// Makes room in the cache of files fetched for readers, or only says what it would do.
+    /// Makes room in the cache of files fetched for readers; with `dry_run` only reports what it would
+    /// remove.
     ///
     /// # Errors
     /// [`FilesError`]
@@ -180,8 +181,8 @@ impl Files {
         self.inner()?.gc(dry_run).await
     }
 
-    /// Opens a file for reading: one that is here, is being fetched, or is fetched now into the
-    /// node's cache. `path` names a file inside a folder.
+    /// Opens a file for reading: a file that the node has, is fetching, or now fetches into its cache. `path`
+    /// names a file inside a folder.
     ///
     /// # Errors
     /// [`FilesError::IsFolder`], [`FilesError::NoSuchPath`], or no node has it.
@@ -203,8 +204,8 @@ impl Files {
         Ok(FileReader::new(self.open(link.id, None).await?, &link))
     }
 
-    /// Opens the list of files of a folder: the bytes of its [`Manifest`](potluck_swarm::Manifest), which
-    /// its id is the hash of.
+    /// Opens the list of files of a folder: the bytes of its [`Manifest`](potluck_swarm::Manifest), whose
+    /// hash is the folder's id.
     ///
     /// # Errors
     /// No node has it.
@@ -213,7 +214,7 @@ impl Files {
     }
 }
 
-/// What is shared.
+/// The bytes to share.
 #[derive(Debug, Clone)]
 enum Source {
     Path(PathBuf),
@@ -221,7 +222,7 @@ enum Source {
     Bytes(Arc<File>, Option<Listed>),
 }
 
-/// A share that is about to begin.
+/// A share before its start.
 #[derive(Debug, Clone)]
 pub struct Share {
     files: Files,
@@ -231,33 +232,33 @@ pub struct Share {
 }
 
 impl Share {
-    /// Keeps a copy in the node's folder, so that the original may change or go.
+    /// Keeps a copy in the node's folder, so that the original may be changed or removed.
     pub const fn copy(mut self, copy: bool) -> Self {
         self.options.copy = copy;
         self
     }
 
-    /// What to call it. Default: as the file is called.
+    /// The name of the share. Default: the file's name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = Some(name.into());
         self
     }
 
-    /// Also points the record of this name at the link, so that it can be fetched by the name. The record's
-    /// value is superseded.
+    /// Also writes the link into the record of this name, so that the file can be fetched by the name. The
+    /// record's value is superseded.
     pub fn as_record(mut self, name: impl Into<String>) -> Self {
         self.record = Some(name.into());
         self
     }
 
-    /// Of bytes of one file that come from elsewhere: when it was changed last there, in seconds since 1970,
-    /// and its permissions as Unix counts them.
+    /// For the bytes of one file from another machine: the time of its last change there, in seconds since
+    /// 1970, and its Unix permissions.
     pub const fn marks(mut self, mtime: Option<i64>, mode: Option<u32>) -> Self {
         self.options.marks = (mtime, mode);
         self
     }
 
-    /// Is called with the bytes hashed and the total, from several threads.
+    /// Calls `hear` with the bytes hashed and the total, from several threads.
     pub fn progress(mut self, hear: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
         self.options.progress = Some(Arc::new(hear));
         self
@@ -284,7 +285,7 @@ impl IntoFuture for Share {
     }
 }
 
-/// A fetch that is about to begin.
+/// A fetch before its start.
 #[derive(Debug, Clone)]
 pub struct Fetch {
     files: Files,
@@ -294,20 +295,20 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    /// The folder to put it into, made if it is not there. Default: the current one.
+    /// The folder to fetch into; it is made if it does not exist. Default: the current one.
     pub fn to(mut self, folder: impl Into<PathBuf>) -> Self {
         self.to = To::Typed(folder.into());
         self
     }
 
-    /// The same by the real path of the folder: no link is followed that comes there meanwhile.
+    /// The same by the real path of the folder: links that were put there meanwhile are not followed.
     pub fn to_real(mut self, folder: impl Into<PathBuf>) -> Self {
         self.to = To::Real(folder.into());
         self
     }
 
-    /// Replaces files of an earlier fetch that were not changed since. Default: files that
-    /// are there stay, and those that are not what was fetched are named in the result.
+    /// Replaces files of an earlier fetch that were not changed since. Default: existing files stay, and
+    /// those that differ from the fetched ones are named in the result.
     pub const fn update(mut self, update: bool) -> Self {
         self.options.update = update;
         self
@@ -319,8 +320,8 @@ impl Fetch {
         self
     }
 
-    /// Begins it and gives a job to look at. It goes on until it is over or cancelled. Must be called
-    /// in the tokio runtime.
+    /// Starts the fetch and returns its job. It runs until it has ended or is cancelled. Must be called in
+    /// the tokio runtime.
     ///
     /// # Errors
     /// [`FilesError::NoFolder`], or [`Error::Link`](crate::Error::Link): only a link can be started at once; a record's name is
@@ -331,7 +332,7 @@ impl Fetch {
     }
 }
 
-/// Cancels a job with the future that waits for it.
+/// Cancels a job when the future that waits for it is dropped.
 struct Cancels(FetchJob);
 
 impl Drop for Cancels {

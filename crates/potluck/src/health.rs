@@ -1,10 +1,10 @@
-//! Whether a node can do its work: the one place that decides it.
+//! Judges whether a node can do its work: the only place that does.
 //!
-//! [`judge`] is a pure function of [`Facts`], which say what is true now. The word that people read, what
-//! `/readyz` answers, [`Node::ready`](crate::Node::ready) and the advice beside a failed command all come
-//! from its [`Verdict`].
+//! [`judge`] is a pure function of [`Facts`], the state of a node at one moment. The health word shown to
+//! people, the answer of `/readyz`, [`Node::ready`](crate::Node::ready) and the advice beside a failed
+//! command all come from its [`Verdict`].
 //!
-//! **Invariants:** a node is ready exactly when it is not [`Health::Offline`]; whatever is not
+//! **Invariants:** a node is ready exactly when it is not [`Health::Offline`]; a verdict other than
 //! [`Health::Ok`] has a reason, and each reason says what to do.
 
 use std::fmt;
@@ -14,8 +14,8 @@ use potluck_dht::REMEMBERED_TIMEOUT;
 use potluck_link::OwnTrouble;
 use potluck_record::limits::CLOCK_AHEAD_MAX;
 
-/// A clock that is off by more than this is told: a quarter of what others still take, so that there is
-/// time to set it.
+/// A clock that is off by more than this is reported: a quarter of the offset that other nodes tolerate, so
+/// that there is time to set it.
 pub const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(60);
 
 /// Whether a node can do its work.
@@ -23,14 +23,14 @@ pub const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(60);
 pub enum Health {
     /// It can.
     Ok,
-    /// It can, with the restrictions named.
+    /// It can, with restrictions that the reasons name.
     Degraded,
     /// It cannot: it hears no node although others should exist, or its store has stopped.
     Offline,
 }
 
 impl Health {
-    /// The word used in answers to people.
+    /// The word that is shown to people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,74 +41,74 @@ impl Health {
     }
 }
 
-/// What a store can do now.
+/// The state of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum StoreState {
-    /// Everything.
+    /// It works.
     #[default]
     Ok,
     /// It has no room for more.
     Full,
-    /// Nothing until damage on the disk is healed.
+    /// It works again once damage on the disk is repaired.
     Healing,
-    /// Nothing until a restart, after this error.
+    /// It stopped with this error and needs a restart.
     Stopped(String),
 }
 
-/// What is known of a node at one moment.
+/// The state of a node at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// Since the start.
+    /// Time since the start.
     pub uptime: Duration,
-    /// Whether the network has been entered at any time since the start.
+    /// Whether the node has joined the network at any time since the start.
     pub joined: bool,
     /// Other nodes that answer.
     pub peers: usize,
-    /// Other nodes that this one knew before, in this run or the last one, and that did not say good-bye.
+    /// Other nodes that this one knew before, in this run or the last one, and that did not leave.
     pub peers_before: usize,
-    /// For how long no other node has been heard; `None` while there are some.
+    /// Time since another node was last heard; `None` while other nodes answer.
     pub alone_for: Option<Duration>,
-    /// Entry points that a user named.
+    /// Configured entry points.
     pub entry_points: usize,
-    /// Of these, those that were tried.
+    /// Entry points that were tried.
     pub entry_points_tried: usize,
-    /// Of these, those that have answered since the start.
+    /// Entry points that have answered since the start.
     pub entry_points_answered: usize,
-    /// Names of `[network] dns_fallback` that are being asked, since all entry points are silent.
+    /// Names of `[network] dns_fallback` that are in use, since all entry points are silent.
     pub fallback: usize,
-    /// Of these, those at which a node has answered since the start.
+    /// Names of `[network] dns_fallback` at which a node has answered since the start.
     pub fallback_answered: usize,
-    /// Whether a certificate is needed to be heard.
+    /// Whether the network's nodes answer only nodes with a certificate.
     pub invite: bool,
-    /// Why the others do not hear this node any more, as far as it knows.
+    /// Why other nodes do not answer this node, as far as it knows.
     pub own_trouble: Option<OwnTrouble>,
     /// Whether strangers need a work stamp to store here now.
     pub stamps_needed: bool,
-    /// What keeps the node from a new certificate, in a sentence.
+    /// Why the node has not got a new certificate, in a sentence.
     pub renewal_trouble: Option<String>,
-    /// Of the records.
+    /// The state of the store of records.
     pub store: StoreState,
-    /// By how many milliseconds the peers' clocks lie ahead of the own; negative: the own is ahead.
+    /// Milliseconds by which the peers' clocks are ahead of the own one; negative: the own clock is ahead.
     /// `None`: not known.
     pub clock_offset_ms: Option<i64>,
     /// Whether another machine runs with this node's identity.
     pub identity_elsewhere: bool,
-    /// Own records whose renewal is behind.
+    /// Own records whose renewal is late.
     pub renewals_late: u64,
-    /// By how much storing all own records again is behind the republish interval.
+    /// Time by which the renewal of all own records is behind the republish interval.
     pub republish_lag: Duration,
     /// Whether the node is leaving.
     pub leaving: bool,
 }
 
-/// Something that keeps a node from its work.
+/// A reason why a node cannot do its work, or only in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
-    /// The same for the same cause, for programs.
+    /// A word for programs; the same cause always has the same one.
     pub code: &'static str,
     /// What is wrong, and what to do about it.
     pub message: String,
-    /// How bad it is.
+    /// The health that it leads to.
     pub health: Health,
 }
 
@@ -118,12 +118,12 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What the facts come to.
+/// The result of [`judge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// In a word.
+    /// The health word.
     pub health: Health,
-    /// Why, the worst first; empty if and only if all is well.
+    /// The reasons, the worst first; empty if and only if all is well.
     pub reasons: Vec<Reason>,
 }
 
@@ -134,8 +134,8 @@ impl Verdict {
         self.health != Health::Offline
     }
 
-    /// All in one sentence: the worst reason with what to do, and how many more there are. The same words
-    /// stand in `status`, `top`, the dashboard and `doctor`.
+    /// The verdict in one sentence: the worst reason with what to do, and the number of further ones.
+    /// `status`, `top`, the dashboard and `doctor` show the same words.
     #[must_use]
     pub fn sentence(&self) -> String {
         let word = self.health.as_str();
@@ -153,7 +153,7 @@ impl Verdict {
     }
 }
 
-/// Decides what the facts come to.
+/// Judges the facts.
 #[must_use]
 pub fn judge(facts: &Facts) -> Verdict {
     let all = [
@@ -219,7 +219,7 @@ fn store(facts: &Facts) -> Option<Reason> {
     }
 }
 
-/// Whether the others let this node in.
+/// The reason why other nodes do not answer this node, as far as it knows one.
 fn membership(facts: &Facts) -> Option<Reason> {
     match facts.own_trouble? {
         OwnTrouble::Revoked => Some(offline(
@@ -246,7 +246,7 @@ fn membership(facts: &Facts) -> Option<Reason> {
                            machine's clock, and start the node that holds the authority key, which renews \
                            it"
             .to_owned();
-            // Who still answers goes by another clock.
+            // A peer that still answers has another time on its clock.
             Some(if facts.peers == 0 {
                 offline("member.expired", message)
             } else {
@@ -256,10 +256,10 @@ fn membership(facts: &Facts) -> Option<Reason> {
     }
 }
 
-/// Whether there are the others that there should be.
+/// The reason if nodes are missing that should be there.
 fn company(facts: &Facts) -> Option<Reason> {
     let Facts { peers, peers_before, entry_points, joined, uptime, .. } = *facts;
-    // Those of the last run may be gone for good: then this node is the only one left.
+    // The nodes of the last run may be gone for good: then this node is the only one left.
     let waits = uptime < REMEMBERED_TIMEOUT;
     let awaited = entry_points > 0 || (peers_before > 0 && waits);
     if peers > 0 {
@@ -278,7 +278,7 @@ fn company(facts: &Facts) -> Option<Reason> {
     let time = span(facts.alone_for.unwrap_or(uptime));
     let resort = last_resort(facts);
     let elsewhere = if facts.invite { "; or it was put out of the network" } else { "" };
-    // Who is put out while it is away cannot be told.
+    // A node that is revoked while it is away cannot learn it.
     let out = if facts.invite { ", and on another node that this one was not put out" } else { "" };
     if joined && peers_before + entry_points > 0 {
         let knew =
@@ -325,7 +325,7 @@ fn company(facts: &Facts) -> Option<Reason> {
     })
 }
 
-/// A node that knows others and none of its entry points may be in one part of a network that was split.
+/// A node that hears others but none of its entry points may be in one part of a partitioned network.
 fn apart(facts: &Facts) -> Option<Reason> {
     let Facts { entry_points, fallback, fallback_answered, .. } = *facts;
     (entry_points > 0 && fallback > 0).then(|| {
@@ -343,7 +343,7 @@ fn apart(facts: &Facts) -> Option<Reason> {
     })
 }
 
-/// What the last resort has brought, where it is used.
+/// The result of `dns_fallback` as an end of a sentence; empty if it is not in use.
 fn last_resort(facts: &Facts) -> String {
     let Facts { fallback, fallback_answered, .. } = *facts;
     match (fallback, fallback_answered) {
@@ -390,7 +390,7 @@ fn clock(facts: &Facts) -> Option<Reason> {
     })
 }
 
-/// Whether this node's own records are renewed in time.
+/// The reason if this node's own records are not renewed in time.
 fn lives(facts: &Facts) -> Option<Reason> {
     if facts.renewals_late > 0 {
         let records = match facts.renewals_late {
@@ -416,7 +416,7 @@ fn lives(facts: &Facts) -> Option<Reason> {
     })
 }
 
-/// In the largest unit that there are two of.
+/// A time in the largest unit of which it has at least two.
 fn span(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),

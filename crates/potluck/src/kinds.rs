@@ -10,7 +10,7 @@ use potluck_record::{Folded, Kind, Name, Operation, Reading, Space};
 use crate::kv::{Doing, GetRequest};
 use crate::{Error, Kv, Node, Result, Siblings};
 
-/// The record that the operations are on.
+/// The record that the operations change.
 #[derive(Debug, Clone)]
 struct Target {
     node: Node,
@@ -23,7 +23,7 @@ impl Target {
         OperationRequest { target: self.clone(), operation, quorum: None }
     }
 
-    /// What is there as this kind; `None` if there is nothing.
+    /// The record's state as this kind; `None` if there is no record.
     async fn read(&self, kind: Kind) -> Result<Option<Folded>> {
         let get: GetRequest = self.node.kv().get(self.name.as_str()).space(self.space);
         let mut reading: Reading = get.reading().await?;
@@ -59,16 +59,16 @@ impl Kv {
     }
 }
 
-/// A counter: the sum of what all nodes add. See [`Kv::counter`].
+/// A counter: the sum of the amounts that all nodes add. See [`Kv::counter`].
 #[derive(Debug, Clone)]
 pub struct Counter(Target);
 
-/// A set of texts, which all nodes change. An addition wins over a removal that had not read it. See
+/// A set of texts that all nodes may change. An addition wins over a removal that had not read it. See
 /// [`Kv::set`].
 #[derive(Debug, Clone)]
 pub struct Set(Target);
 
-/// Fields with a value each, which all nodes change. Of values that were set at once the last one is
+/// Fields with a value each, which all nodes may change. Of concurrent values of a field the last one is
 /// read. See [`Kv::map`].
 #[derive(Debug, Clone)]
 pub struct Map(Target);
@@ -95,7 +95,7 @@ impl Counter {
         self.0.operate(Operation::Count(by))
     }
 
-    /// Reads the sum: 0 if nothing was counted.
+    /// Reads the sum: 0 if there is no such record.
     ///
     /// # Errors
     /// As a read; [`Error::Conflict`] or [`CommandError::OtherKind`] if values of another kind are there.
@@ -118,7 +118,7 @@ impl Set {
         self.0.operate(Operation::AddElements(elements.into_iter().collect()))
     }
 
-    /// Removes an element, as far as this node reads it; await it to carry it out.
+    /// Removes an element; additions that this node has not read stay. Await it to carry it out.
     pub fn remove(&self, element: impl Into<String>) -> OperationRequest {
         self.0.operate(Operation::RemoveElements(vec![element.into()]))
     }
@@ -141,7 +141,7 @@ impl Map {
         self.0.operate(Operation::SetField { field: field.into(), value: value.into() })
     }
 
-    /// Removes a field, as far as this node reads it; await it to carry it out.
+    /// Removes a field; values that this node has not read stay. Await it to carry it out.
     pub fn unset(&self, field: impl Into<String>) -> OperationRequest {
         self.0.operate(Operation::UnsetField { field: field.into() })
     }
@@ -158,10 +158,10 @@ impl Map {
     }
 }
 
-/// An operation. Nothing happens until it is awaited.
+/// An operation. It is carried out when awaited.
 ///
-/// An operation that fails with [`CommandError::TooFewAcks`] or [`CommandError::Unknown`] may take effect
-/// all the same: read before repeating it, or a counter may count twice.
+/// An operation that fails with [`CommandError::TooFewAcks`] or [`CommandError::Unknown`] may still take
+/// effect: read before repeating it, or a counter may count twice.
 #[derive(Debug, Clone)]
 #[must_use = "an operation does nothing until it is awaited"]
 pub struct OperationRequest {
@@ -171,7 +171,7 @@ pub struct OperationRequest {
 }
 
 impl OperationRequest {
-    /// How many replicas must have it on disk. Default: a majority of those that should.
+    /// Replicas that must have it on disk. Default: a majority of the record's replicas.
     pub fn quorum(mut self, replicas: u16) -> Self {
         self.quorum = Some(replicas);
         self

@@ -12,10 +12,10 @@ use potluck_record::{Context, Kind, Name, NameError, Reading, Space};
 use crate::watch::{WatchRequest, key_of};
 use crate::{Error, Node, Read, Result, Siblings};
 
-/// A command under way.
+/// The future of a command.
 pub(crate) type Doing<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
-/// The records of the network, by way of one node. See [`Node::kv`].
+/// The records of the network, accessed through one node. See [`Node::kv`].
 #[derive(Debug, Clone)]
 pub struct Kv {
     node: Node,
@@ -32,22 +32,22 @@ impl Kv {
 
     /// Writes `value` under `name`; await it to carry it out.
     ///
-    /// Unless told otherwise it supersedes what the node reads first, and writes nothing if that is
-    /// several values ([`Error::Conflict`]). In [`Space::Content`] the value makes the key and the
-    /// name does not matter.
+    /// By default it supersedes the values that the node reads first, and writes nothing if it reads several
+    /// values ([`Error::Conflict`]). In [`Space::Content`] the key is computed from the value and the name is
+    /// ignored.
     pub fn put(&self, name: impl Into<String>, value: impl Into<Bytes>) -> PutRequest {
         PutRequest(Write::new(&self.node, name.into(), Some(value.into())))
     }
 
-    /// Reads what is under `name`; await it to carry it out. In [`Space::Content`] the name is the
-    /// key in hexadecimal digits.
+    /// Reads the record `name`; await it to carry it out. In [`Space::Content`] the name is the key in
+    /// hexadecimal digits.
     pub fn get(&self, name: impl Into<String>) -> GetRequest {
         let node = self.node.clone();
         GetRequest { node, name: name.into(), space: Space::Commons, quorum: None }
     }
 
-    /// Watches what is under `name`; await it to begin. What comes is a stream: first the present
-    /// values, then those after each change.
+    /// Watches the record `name`; await it to begin. The result is a stream: first the present values, then
+    /// the values after each change.
     ///
     /// ```no_run
     /// use potluck::{Node, Read};
@@ -71,16 +71,16 @@ impl Kv {
         WatchRequest::new(&self.node, name.into())
     }
 
-    /// Deletes what is under `name`; await it to carry it out.
+    /// Deletes the record `name`; await it to carry it out.
     ///
-    /// Unless told otherwise it supersedes what the node reads first, and deletes nothing if that
-    /// is several values ([`Error::Conflict`]).
+    /// By default it supersedes the values that the node reads first, and deletes nothing if it reads several
+    /// values ([`Error::Conflict`]).
     pub fn delete(&self, name: impl Into<String>) -> DeleteRequest {
         DeleteRequest(Write::new(&self.node, name.into(), None))
     }
 }
 
-/// A write or a deletion that is being described.
+/// The fields of a write or a deletion.
 #[derive(Debug, Clone)]
 struct Write {
     node: Node,
@@ -121,26 +121,26 @@ impl Write {
 macro_rules! write_options {
     ($request:ident) => {
         impl $request {
-            /// Who may write the key. Default: [`Space::Commons`].
+            /// The space, which determines the writers of the key. Default: [`Space::Commons`].
             pub fn space(mut self, space: Space) -> Self {
                 self.0.put.space = space;
                 self
             }
 
-            /// How many replicas must have it on disk. Default: a majority of those that should.
+            /// Replicas that must have it on disk. Default: a majority of the record's replicas.
             pub fn quorum(mut self, replicas: u16) -> Self {
                 self.0.put.quorum = Some(replicas);
                 self
             }
 
-            /// Supersedes exactly what this context covers: that of a value or of siblings that
-            /// were read.
+            /// Supersedes exactly the values that this context covers: the context of a value or of siblings
+            /// that were read.
             pub fn context(mut self, context: Context) -> Self {
                 self.0.put.context = WriteContext::Given(context);
                 self
             }
 
-            /// Supersedes nothing: becomes a sibling of whatever is there.
+            /// Supersedes nothing: becomes a sibling of the present values.
             pub fn blind(mut self) -> Self {
                 self.0.put.context = WriteContext::Blind;
                 self
@@ -158,7 +158,7 @@ macro_rules! write_options {
     };
 }
 
-/// A write. Nothing happens until it is awaited.
+/// A write. It is carried out when awaited.
 #[derive(Debug, Clone)]
 #[must_use = "a write does nothing until it is awaited"]
 pub struct PutRequest(Write);
@@ -166,28 +166,28 @@ pub struct PutRequest(Write);
 write_options!(PutRequest);
 
 impl PutRequest {
-    /// How readers fold the value with others. Default: as what is there, else
+    /// How readers fold the value with others. Default: the kind of the present value, else
     /// [`Kind::Siblings`].
     pub fn kind(mut self, kind: Kind) -> Self {
         self.0.put.kind = Some(kind);
         self
     }
 
-    /// How long the value lives. Default: as configured.
+    /// The lifetime of the value. Default: as configured.
     pub fn ttl(mut self, life: Duration) -> Self {
         self.0.put.ttl = Some(life);
         self
     }
 }
 
-/// A deletion. Nothing happens until it is awaited.
+/// A deletion. It is carried out when awaited.
 #[derive(Debug, Clone)]
 #[must_use = "a deletion does nothing until it is awaited"]
 pub struct DeleteRequest(Write);
 
 write_options!(DeleteRequest);
 
-/// A read. Nothing happens until it is awaited.
+/// A read. It is carried out when awaited.
 #[derive(Debug, Clone)]
 #[must_use = "a read does nothing until it is awaited"]
 pub struct GetRequest {
@@ -204,14 +204,13 @@ impl GetRequest {
         self
     }
 
-    /// How many replicas must agree. Default: as configured.
+    /// Replicas that must agree. Default: as configured.
     pub fn quorum(mut self, replicas: u16) -> Self {
         self.quorum = Some(replicas);
         self
     }
 
-    /// Carries the read out and gives all there is to know: also what a deleted record was
-    /// superseded by.
+    /// Carries the read out and returns the complete reading, with the context of a deleted record.
     ///
     /// # Errors
     /// As awaiting it.

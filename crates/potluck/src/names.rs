@@ -9,11 +9,12 @@ use potluck_record::{NAMES_PAGE_MAX, NamesQuery, Space};
 use crate::{Kv, Node, Result};
 
 impl Kv {
-    /// Lists one page of the names that begin so, in their order as bytes; await it to carry it out.
+    /// Lists one page of the names that begin with `prefix`, in their order as bytes; await it to carry it
+    /// out.
     ///
-    /// Where this node knows all members, they are asked, and the answer says which of them did not
-    /// answer; else it tells what this node holds. Go on with [`NamesRequest::after`] and the answer's
-    /// `next`; a page may be empty and have a next one.
+    /// If this node knows all members, it asks them, and the answer names those without an answer; otherwise
+    /// the answer has the names of this node's own records. Continue with [`NamesRequest::after`] and the
+    /// answer's `next`; a page may be empty and still have a `next`.
     pub fn names(&self, prefix: impl Into<String>) -> NamesRequest {
         let query = NamesQuery {
             space: Space::Commons,
@@ -26,7 +27,7 @@ impl Kv {
     }
 }
 
-/// A page of names. Nothing happens until it is awaited.
+/// A request for a page of names. It is carried out when awaited.
 #[derive(Debug, Clone)]
 #[must_use = "a listing does nothing until it is awaited"]
 pub struct NamesRequest {
@@ -41,7 +42,7 @@ impl NamesRequest {
         self
     }
 
-    /// Only names behind this one.
+    /// Only names after this one.
     pub fn after(mut self, name: impl Into<String>) -> Self {
         self.query.after = Some(name.into());
         self

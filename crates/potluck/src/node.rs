@@ -23,30 +23,30 @@ use tokio::sync::Mutex;
 use crate::health::{Facts, StoreState, Verdict, judge};
 use crate::{Builder, Error, Events, Files, Kv, Result, Teams, Topics};
 
-/// How often it is looked whether a node is ready, if nothing happens.
+/// How often it is checked whether a node is ready while there are no events.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// A running node. Cheap to clone; when the last clone is dropped, the node stops at once, as if its
-/// machine had been switched off. [`leave`](Self::leave) is the polite way.
+/// A running node. Cheap to clone; when the last clone is dropped, the node stops at once, as if its machine
+/// had been switched off. Use [`leave`](Self::leave) to hand its records over first.
 #[derive(Debug, Clone)]
 pub struct Node {
     handle: Handle,
-    /// Held while the list of a team is read and written again, so that no change is lost.
+    /// Locked while the list of a team is read and written back, so that no change is lost.
     list_changes: Arc<Mutex<()>>,
 }
 
-/// A node's condition.
+/// The state of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
-    /// As the node sees itself in the network.
+    /// The node's view of the network.
     pub view: StatusView,
-    /// Whether it can do its work.
+    /// Whether the node can do its work.
     pub health: Verdict,
-    /// What it keeps.
+    /// The state of its store.
     pub store: StoreView,
-    /// Calls between nodes.
+    /// Statistics of calls between nodes.
     pub transport: TransportStats,
-    /// How long it has been running.
+    /// Time since the start.
     pub uptime: Duration,
     /// Bytes of memory resident for the whole process, where the system tells.
     pub memory_bytes: Option<u64>,
@@ -119,7 +119,7 @@ impl Node {
         Topics::new(self.handle.clone())
     }
 
-    /// The members that this node knows, itself included, and what it thinks of each.
+    /// The members that this node knows, itself included, and the state of each.
     ///
     /// # Errors
     /// [`Error::Stopped`]
@@ -127,12 +127,12 @@ impl Node {
         self.ask(ask::Members {}).await
     }
 
-    /// Looks through the network for shared files in whose names all these words are: one to eight
-    /// of at most 32 letters. From three letters on a word also finds longer ones that begin so.
+    /// Searches the network for shared files whose names contain all these words: one to eight words of at
+    /// most 32 letters. A word of three letters or more also matches longer words that begin with it.
     ///
     /// # Errors
-    /// [`Error::SearchRefused`] for words that are none, or for more than one search in five seconds
-    /// (five at once).
+    /// [`Error::SearchRefused`] for invalid words, or for more than one search in five seconds (five at
+    /// once).
     pub async fn search(
         &self,
         words: impl IntoIterator<Item = impl Into<String>>,
@@ -141,8 +141,8 @@ impl Node {
         self.ask(ask::Search { words }).await
     }
 
-    /// Gives a command and waits for its reply; the methods of this crate are made of this. While many
-    /// commands are under way, a further one waits.
+    /// Sends a command and waits for its reply; the other methods of this crate use it. A command waits while
+    /// too many others are in progress.
     ///
     /// # Errors
     /// [`Error::Stopped`], or why the command was not carried out.
@@ -156,20 +156,20 @@ impl Node {
         self.handle.contact()
     }
 
-    /// The node's place in the network.
+    /// The node's id, its position in the network.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         self.handle.info().id
     }
 
-    /// The key that proves the node, and that its records are signed with.
+    /// The public key that authenticates the node and signs its records.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.contact().public_key
     }
 
-    /// The identity that the node gave up at its start, if
-    /// [`new_identity`](crate::Builder::new_identity) asked for that and there was one.
+    /// The identity that the node replaced at its start, if [`new_identity`](crate::Builder::new_identity)
+    /// was set and there was one.
     #[must_use]
     pub fn former_identity(&self) -> Option<&FormerIdentity> {
         self.handle.info().former.as_ref()
@@ -181,7 +181,7 @@ impl Node {
         &self.handle.info().network
     }
 
-    /// Where it listens, with the port that the system chose.
+    /// The listen addresses, with the port that the system chose.
     #[must_use]
     pub fn local_addresses(&self) -> &[SocketAddr] {
         &self.handle.info().local_addresses
@@ -193,7 +193,7 @@ impl Node {
         self.handle.data_dir()
     }
 
-    /// The node's condition.
+    /// The state of the node.
     ///
     /// # Errors
     /// [`Error::Stopped`]
@@ -227,7 +227,7 @@ impl Node {
         })
     }
 
-    /// How the node sees itself in the network: cheaper than [`status`](Self::status).
+    /// The node's view of the network: cheaper than [`status`](Self::status).
     ///
     /// # Errors
     /// [`Error::Stopped`]
@@ -246,8 +246,8 @@ impl Node {
         Ok(judge(&self.facts(&view, &store)))
     }
 
-    /// What comes back from the entry points that were named and have not answered: which of them has a
-    /// wrong port, does not resolve, or is silent. Takes up to some seconds.
+    /// The reports of the configured entry points that have not answered: a wrong port, a name that does not
+    /// resolve, or no answer. Takes up to some seconds.
     ///
     /// # Errors
     /// [`Error::Stopped`]
@@ -258,7 +258,7 @@ impl Node {
         Ok(potluck_host::knock(&points, Families::of(self.local_addresses())).await)
     }
 
-    /// What health is decided by.
+    /// The facts that [`judge`] reads.
     fn facts(&self, view: &StatusView, store: &StoreView) -> Facts {
         let membership = self.handle.membership().ok();
         let silent = view.silent_for.is_some();
@@ -293,26 +293,26 @@ impl Node {
         }
     }
 
-    /// What happens to the node, and to the members and neighbours it knows, from now on.
+    /// The events of the node and of the members and neighbours it knows, from now on.
     #[must_use]
     pub fn events(&self) -> Events {
         Events::new(self.handle.events())
     }
 
-    /// Waits until the node can be used: it has entered its network, or there is none to enter, or those
-    /// it knew in the last run have not answered for half a minute, so that it may be the only one left.
-    /// Entry points are tried for ever, so this may never return: bound it.
+    /// Waits until the node can be used: it has joined its network, or there is none to join, or the nodes it
+    /// knew in the last run have not answered for half a minute, so that it may be the only one left. Entry
+    /// points are retried without end, so this may never return: put a timeout around it.
     ///
     /// # Errors
     /// [`Error::Stopped`]
     pub async fn ready(&self) -> Result<()> {
-        // Listened to first, so that what happens between the question and the wait is not missed.
+        // Subscribed first, so that no event between the check and the wait is missed.
         let mut events = self.events();
         loop {
             if self.health().await?.is_ready() {
                 return Ok(());
             }
-            // Time alone makes a node ready, too, and room on the disk, and neither is an event.
+            // The passing of time and free room on the disk also make a node ready, and neither is an event.
             let next = tokio::time::timeout(LOOK_AGAIN, events.next()).await;
             if let Ok(None) = next {
                 return Err(Error::Stopped);
@@ -320,8 +320,8 @@ impl Node {
         }
     }
 
-    /// Makes a ticket that lets others into this `invite` network. Needs the authority key, which the
-    /// node that made the network has.
+    /// Makes a ticket that admits others to this `invite` network. Needs the authority key, which the node
+    /// that made the network has.
     ///
     /// # Errors
     /// [`Error::Membership`]
@@ -329,8 +329,8 @@ impl Node {
         Ok(self.membership()?.invite(terms).await?)
     }
 
-    /// Puts a member out: the one whose node id or public key is, or begins with, `who` (at least 8
-    /// digits). Needs the authority key. Gives the public key of the member that is out.
+    /// Revokes the member whose node id or public key is, or begins with, `who` (at least 8 digits). Needs
+    /// the authority key. Returns the public key of the revoked member.
     ///
     /// # Errors
     /// [`Error::Membership`]
@@ -338,10 +338,9 @@ impl Node {
         Ok(self.handle.revoke(who).await?)
     }
 
-    /// Cancels a ticket: the one whose id ([`TicketView::id`](crate::TicketView::id)) is, or begins
-    /// with, `ticket` (at least 8 digits). It admits no further node; nodes that it admitted before
-    /// stay. Needs the authority key, on the node that made the ticket. Gives the ticket's whole
-    /// id.
+    /// Cancels the ticket whose id ([`TicketView::id`](crate::TicketView::id)) is, or begins with, `ticket`
+    /// (at least 8 digits). It admits no further node; nodes that it admitted before stay. Needs the
+    /// authority key, on the node that made the ticket. Returns the ticket's whole id.
     ///
     /// # Errors
     /// [`Error::Membership`]. After
@@ -369,7 +368,7 @@ impl Node {
         Some(OpenInvitation { network: network.name.clone(), difficulty, entry_points })
     }
 
-    /// The settings of the network, and what this node makes of them.
+    /// The settings of the network, and the values that this node uses.
     ///
     /// # Errors
     /// [`Error::Stopped`]
@@ -377,16 +376,16 @@ impl Node {
         self.ask(ask::Settings {}).await
     }
 
-    /// Changes one setting of the whole network: every member goes by it within seconds, and members that
-    /// are away when they are back. Needs the authority key. Gives the settings then in force.
+    /// Changes one setting of the whole network: every member applies it within seconds, and members that are
+    /// away when they are back. Needs the authority key. Returns the settings then in force.
     ///
     /// # Errors
-    /// [`Error::Membership`] if the key is elsewhere, or the setting contradicts another one.
+    /// [`Error::Membership`] if this node has no authority key, or the setting contradicts another one.
     pub async fn set_network(&self, change: SettingChange) -> Result<SettingsView> {
         Ok(self.handle.set_network(change).await?)
     }
 
-    /// Hands its records to others, says good-bye and stops. Takes some seconds at most.
+    /// Hands the node's records to others, leaves the network and stops. Takes some seconds at most.
     ///
     /// # Errors
     /// [`Error::Stopped`] if it had stopped before.
@@ -394,7 +393,7 @@ impl Node {
         self.hand_over().await.map(|_| ())
     }
 
-    /// As [`leave`](Self::leave), with an account of what others took over.
+    /// As [`leave`](Self::leave), with a report of the records that others took over.
     ///
     /// # Errors
     /// [`Error::Stopped`] if it had stopped before.
@@ -412,8 +411,8 @@ impl Node {
         Ok(())
     }
 
-    /// Stops at once, without any hand-over and without a word to others. When this returns,
-    /// the store is closed and the port free.
+    /// Stops at once, without a hand-over and without telling others. When this returns, the store is closed
+    /// and the port free.
     ///
     /// # Errors
     /// None in this version; a node that has stopped before does no harm.
@@ -422,7 +421,7 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until the node has stopped, for whatever reason.
+    /// Waits until the node has stopped, for any reason.
     pub async fn stopped(&self) {
         self.handle.wait_until_stopped().await;
     }

@@ -1,4 +1,4 @@
-//! What a read finds.
+//! The results of reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Index;
@@ -9,14 +9,14 @@ use potluck_record::{Context, Dot, Folded, Kind, Reading};
 
 use crate::Result;
 
-/// What a read finds.
+/// The result of a read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Read {
     /// One value.
     Value(Value),
-    /// Several values that were written at once, none knowing of the others: merge them.
+    /// Several values that were written concurrently: merge them.
     Siblings(Siblings),
-    /// Nothing: never written, deleted, or expired.
+    /// No value: never written, deleted, or expired.
     Absent,
 }
 
@@ -56,7 +56,7 @@ impl Value {
     /// The bytes as text.
     ///
     /// # Errors
-    /// [`Error::Text`](crate::Error::Text) if they are none.
+    /// [`Error::Text`](crate::Error::Text) if they are not UTF-8.
     pub fn text(&self) -> Result<&str> {
         Ok(std::str::from_utf8(&self.inner.bytes)?)
     }
@@ -67,19 +67,19 @@ impl Value {
         self.inner.dot
     }
 
-    /// What a write must carry to supersede all that this read found.
+    /// The context with which a write supersedes everything that this read found.
     #[must_use]
     pub fn context(&self) -> Context {
         self.context.clone()
     }
 
-    /// How it was meant to be read.
+    /// The kind under which it was written.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.inner.kind
     }
 
-    /// Who wrote it.
+    /// The public key of its writer.
     #[must_use]
     pub const fn writer(&self) -> PublicKey {
         self.inner.writer
@@ -110,7 +110,7 @@ impl Value {
     }
 }
 
-/// Values that were written at once; newest first.
+/// Concurrent values, newest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Siblings {
     values: Vec<Value>,
@@ -124,19 +124,19 @@ impl Siblings {
         Self { values: values.into_iter().map(with_context).collect(), context }
     }
 
-    /// What a write must carry to supersede all of them.
+    /// The context with which a write supersedes all of them.
     #[must_use]
     pub fn context(&self) -> Context {
         self.context.clone()
     }
 
-    /// How many there are.
+    /// The number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether there are none, which a read never gives.
+    /// Whether there are none, which a read never returns.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()

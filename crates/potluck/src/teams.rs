@@ -12,7 +12,7 @@ use potluck_record::{Kind, Name, Space, TeamId, TeamList};
 
 use crate::{Error, Node, Result, Siblings};
 
-/// Why the list of a team was not changed. Nothing changed.
+/// Why the list of a team was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TeamError {
     /// This node does not own the team.
@@ -39,11 +39,11 @@ pub enum TeamError {
     Owner(TeamId),
 }
 
-/// The teams of the network. [`Node::teams`] gives it.
+/// The teams of the network. [`Node::teams`] returns it.
 ///
-/// The records of a team are in [`Space::Team`]. Its owner and the writers on its list may write there.
-/// What a writer had written is not read any more when it is removed, and is read again when it is added
-/// again. Other nodes go by a list for up to 20 seconds before they read it again.
+/// The records of a team are in [`Space::Team`]. Its owner and the writers on its list may write there. When
+/// a writer is removed, the values it has written are not read any more; when it is added again, they are.
+/// Other nodes use a list for up to 20 seconds before they read it again.
 ///
 /// ```no_run
 /// # async fn example(node: potluck::Node, member: potluck::PublicKey) -> potluck::Result<()> {
@@ -86,7 +86,7 @@ impl Teams {
         Ok(self.read(team).await?.ok_or(CommandError::NoTeam(team))?)
     }
 
-    /// Lets a member write, from now on and what it wrote before. Returns the new list.
+    /// Adds a member to the list: its values are read, those written before too. Returns the new list.
     ///
     /// # Errors
     /// [`TeamError`], or as a read and a write.
@@ -102,7 +102,8 @@ impl Teams {
         if list.writers.insert(member) { self.write(next(list)).await } else { Ok(list) }
     }
 
-    /// Takes a member off the list: it writes no more, and what it wrote is not read. Returns the new list.
+    /// Removes a member from the list: it cannot write any more, and its values are not read. Returns the new
+    /// list.
     ///
     /// # Errors
     /// [`TeamError`], or as a read and a write.
@@ -150,7 +151,7 @@ impl Teams {
     }
 }
 
-/// The list as its next epoch.
+/// The list with the next epoch.
 fn next(list: TeamList) -> TeamList {
     TeamList { epoch: list.epoch.saturating_add(1), ..list }
 }

@@ -11,7 +11,7 @@
 //! # }
 //! ```
 //!
-//! The same protocol code in virtual time, with faults from a seed, is the simulator's: `potluck sim`.
+//! The simulator (`potluck sim`) runs the same protocol code in virtual time, with faults drawn from a seed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,12 +25,12 @@ use crate::{Builder, Error, Node, Result};
 
 /// How long the nodes may take to find each other.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked whether they have.
+/// How often it is checked whether they have.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Bytes of memory of the store of each node.
 const STORE_BYTES: u64 = 4 << 20;
 
-/// Nodes of a network of their own, each with a folder that goes with the network.
+/// The nodes of a network for tests, each with a folder that is removed with the network.
 ///
 /// Dropping it stops all of them at once.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Network {
         self.nodes.iter().flatten()
     }
 
-    /// Stops a node as if its machine had been switched off: the others find that out by themselves.
+    /// Stops a node as if its machine had been switched off: the others have to detect it.
     ///
     /// # Errors
     /// [`Error::Stopped`], if it had stopped already.

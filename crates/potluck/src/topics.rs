@@ -10,7 +10,7 @@ use potluck_node::ask::{Ask as _, Publish, PublishCounted, Published};
 
 use crate::Result;
 
-/// The topics of the network, by way of one node. See [`Node::topics`](crate::Node::topics).
+/// The topics of the network, accessed through one node. See [`Node::topics`](crate::Node::topics).
 ///
 /// ```no_run
 /// use potluck::{Delivery, Node};
@@ -39,13 +39,13 @@ impl Topics {
         Self { handle }
     }
 
-    /// Publishes a message to all subscribers of the topic, and waits until it is on its way.
-    /// While the network is slower than its publishers that takes its time; nothing is dropped here.
-    /// Messages of one publisher come in their order; what a subscriber misses it is told
+    /// Publishes a message to all subscribers of the topic, and waits until the node has accepted it. That
+    /// takes longer while the links of the node are full; the node drops nothing. Messages of one publisher
+    /// arrive in their order; a subscriber that misses messages is told
     /// ([`Delivery::Lost`](crate::Delivery::Lost)).
     ///
     /// # Errors
-    /// [`Error::Topic`] for a name that is none; [`Error::TopicRefused`] for a message over 64 KiB.
+    /// [`Error::Topic`] for an invalid name; [`Error::TopicRefused`] for a message over 64 KiB.
     pub async fn publish(
         &self,
         topic: impl Into<String>,
@@ -54,10 +54,9 @@ impl Topics {
         self.hand_over(topic, message).await?.await
     }
 
-    /// Publishes a message, and says how many neighbours took it: of the nodes that this one is linked to
-    /// in the topic those that have said that they have it. With none the message has left this node
-    /// nowhere yet; it goes to the first node of the topic that is found in the next ten minutes and was
-    /// in the topic before.
+    /// Publishes a message and returns the number of this node's neighbours in the topic that have
+    /// acknowledged it. At 0 the message has not left this node yet; it is sent to the first node of the
+    /// topic that is found in the next ten minutes and was in the topic before.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -71,9 +70,9 @@ impl Topics {
         Ok(PublishCounted::read(reply)?)
     }
 
-    /// Hands a message over to be published without waiting until it is on its way: for many
-    /// messages in a row. They are published in the order in which they were handed over. To await
-    /// what this gives says whether and as what the message was published.
+    /// Queues a message for publication without waiting until the node accepts it: for many messages in a row.
+    /// They are published in the order of the calls. Awaiting the result tells whether the message was
+    /// published, and its id.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -86,14 +85,14 @@ impl Topics {
         Ok(Publishing(self.handle.publish(topic, message.into()).await?))
     }
 
-    /// Subscribes to a topic; await it to carry it out. What comes is a stream of
+    /// Subscribes to a topic; await it to carry it out. The result is a stream of
     /// [`Delivery`](crate::Delivery)s, which ends when the node stops. Dropping it unsubscribes.
     pub fn subscribe(&self, topic: impl Into<String>) -> SubscribeRequest {
         SubscribeRequest { handle: self.handle.clone(), topic: topic.into(), after: None }
     }
 }
 
-/// A message that is about to be published. Dropping it does not call it back.
+/// A queued message. Dropping this does not cancel its publication.
 #[derive(Debug)]
 #[must_use = "whether it was published is known only when this is awaited"]
 pub struct Publishing(potluck_host::Publishing);
@@ -109,7 +108,7 @@ impl Future for Publishing {
     }
 }
 
-/// A subscription that is being described. Nothing happens until it is awaited.
+/// A subscription request. It is carried out when awaited.
 #[derive(Debug, Clone)]
 #[must_use = "a subscription begins when it is awaited"]
 pub struct SubscribeRequest {
@@ -119,7 +118,7 @@ pub struct SubscribeRequest {
 }
 
 impl SubscribeRequest {
-    /// Begin behind this message, with what the node still keeps from then; see
+    /// Begins after this message, with the messages that the node still keeps; see
     /// [`Subscription::is_complete`]. Default: begin now.
     pub const fn after(mut self, message: MessageId) -> Self {
         self.after = Some(message);

@@ -1,4 +1,4 @@
-//! What is to be fetched: a link, its text, or the name of a record that holds one.
+//! The argument of a fetch: a link, its text, or the name of a record that holds one.
 
 use potluck_base::Admission;
 use potluck_host::files::Shared;
@@ -7,7 +7,7 @@ use potluck_swarm::FileLink;
 
 use crate::{Error, Node, Read, Result};
 
-/// What a fetch is about; made from a [`FileLink`], a [`Shared`] or a text.
+/// The argument of a fetch; made from a [`FileLink`], a [`Shared`] or a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// A link.
@@ -18,7 +18,7 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// The link, where no record has to be read for it.
+    /// The link, if no record has to be read for it.
     pub(crate) fn link(self) -> Result<FileLink> {
         match self {
             Self::Link(link) => Ok(link),
@@ -26,7 +26,7 @@ impl Wanted {
         }
     }
 
-    /// The link, read from the record where it is a name.
+    /// The link; read from the record if the argument is a name.
     pub(crate) async fn resolve(self, node: &Node) -> Result<FileLink> {
         let text = match self {
             Self::Link(link) => return Ok(link),

@@ -1,4 +1,4 @@
-//! Watching records: their present values, then those after each change.
+//! Watches records: their present values, then the values after each change.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use potluck_record::{Name, Reading, Space, StateDigest};
 
 use crate::{Node, Read, Result};
 
-/// A watch that is being described. Nothing happens until it is awaited.
+/// A request for a watch. It is carried out when awaited.
 #[derive(Debug, Clone)]
 #[must_use = "a watch begins when it is awaited"]
 pub struct WatchRequest {
@@ -54,12 +54,12 @@ pub(crate) fn key_of(name: &str, space: Space) -> Result<Key> {
     }
 }
 
-/// The values of one record: first the present ones, then those after each change. A stream of
+/// The values of one record: first the present ones, then the values after each change. A stream of
 /// [`RecordChange`]s; dropping it ends the watch.
 ///
-/// Values come once and never go back to older ones. Changes that follow each other fast come as one
-/// ([`RecordChange::gap`]); the last one always comes. The stream ends when the node stops, and when the
-/// records that the node watches take more than 64 MiB.
+/// Each state is returned once, and no older one after it. Changes in quick succession are returned as one
+/// ([`RecordChange::gap`]); the last one is always returned. The stream ends when the node stops, and when
+/// the records that the node watches take more than 64 MiB.
 #[derive(Debug)]
 pub struct Watch(Changes);
 
@@ -70,7 +70,7 @@ impl Watch {
         self.0.key()
     }
 
-    /// The next values, the first time the present ones; `None` at the end. Cancel safe.
+    /// The next values, at first the present ones; `None` at the end. Cancel safe.
     pub async fn next(&mut self) -> Option<RecordChange> {
         self.0.next().await.map(RecordChange)
     }
@@ -84,30 +84,30 @@ impl Stream for Watch {
     }
 }
 
-/// A watched record as it is from now on.
+/// A watched record after a change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordChange(Change);
 
 impl RecordChange {
-    /// What a read finds now.
+    /// The result of a read now.
     #[must_use]
     pub fn read(&self) -> Read {
         Read::of(self.0.reading.clone())
     }
 
-    /// All there is to know: also what a deleted record was superseded by.
+    /// The complete reading, with the context of a deleted record.
     #[must_use]
     pub const fn reading(&self) -> &Reading {
         &self.0.reading
     }
 
-    /// The fingerprint of the record's state, which differs with each change.
+    /// The digest of the record's state, which differs with each change.
     #[must_use]
     pub const fn digest(&self) -> StateDigest {
         self.0.digest
     }
 
-    /// Whether the record had other states since the change before.
+    /// Whether the record had other states between this change and the one before.
     #[must_use]
     pub const fn gap(&self) -> Gap {
         self.0.gap

@@ -5,7 +5,7 @@ fn at(seconds: u64) -> Facts {
     Facts { uptime, alone_for: Some(uptime), ..Facts::default() }
 }
 
-/// A node that others answer.
+/// A node that other nodes answer.
 fn well() -> Facts {
     Facts { joined: true, peers: 3, peers_before: 3, alone_for: None, ..at(100) }
 }
@@ -23,10 +23,10 @@ fn a_node_that_others_answer_and_one_that_was_always_alone_are_well() {
     for seconds in [0, 10, 100] {
         assert_eq!(said(&at(seconds)), (Health::Ok, vec![]), "{seconds}");
     }
-    // All others said good-bye.
+    // All others have left.
     let last = Facts { joined: true, ..at(100) };
     assert_eq!(said(&last), (Health::Ok, vec![]));
-    // Entered by an entry point.
+    // Joined through an entry point.
     let entered =
         Facts { entry_points: 2, entry_points_tried: 2, entry_points_answered: 1, ..well() };
     assert_eq!(said(&entered), (Health::Ok, vec![]));
@@ -39,7 +39,7 @@ fn a_restart_without_peers_waits_for_them_and_then_works_alone() {
         assert_eq!(said(&alone(seconds)), (Health::Offline, vec!["network.waiting"]), "{seconds}");
     }
     assert_eq!(said(&alone(30)), (Health::Degraded, vec!["network.alone"]));
-    // One answers: it is entered by, then all is well.
+    // One peer answers: the node is joining through it, then all is well.
     let entering = Facts { peers: 1, alone_for: None, ..alone(3) };
     assert_eq!(said(&entering), (Health::Offline, vec!["network.joining"]));
     assert_eq!(said(&Facts { joined: true, ..entering }), (Health::Ok, vec![]));
@@ -76,7 +76,7 @@ fn the_last_resort_is_told_where_it_is_used_and_what_it_has_brought() {
         sentence
             .ends_with("the 2 names of [network] dns_fallback are asked too and lead to no node")
     );
-    // Nodes that found each other by it know that their entry points are gone.
+    // Nodes that found each other by `dns_fallback` know that their entry points are gone.
     let half = Facts { entry_points: 1, fallback: 1, fallback_answered: 1, ..well() };
     assert_eq!(said(&half), (Health::Degraded, vec!["network.fallback"]));
     assert_eq!(said(&Facts { entry_points: 0, ..half }).0, Health::Ok, "no entry point was named");
@@ -100,7 +100,7 @@ fn who_is_put_out_is_told_so_and_not_to_try_again() {
     let expired = Facts { own_trouble: Some(OwnTrouble::Expired), ..well() };
     assert_eq!(said(&expired), (Health::Degraded, vec!["member.expired"]));
     assert_eq!(said(&Facts { peers: 0, ..expired }).0, Health::Offline);
-    // Put out without a word: the silence of all has that cause among others.
+    // Revoked without notice: the silence of all others may have that cause.
     let unsaid = Facts { peers: 0, invite: true, ..well() };
     assert!(judge(&unsaid).sentences()[0].contains("put out"));
 }
