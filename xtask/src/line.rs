@@ -1,10 +1,10 @@
-//! `cargo xtask line`: one file from one node to another over a line of a given rate and delay.
+//! `cargo xtask line`: transfers one file between two nodes over a link of a given rate and delay.
 //!
-//! The task runs itself again inside a [sandbox](crate::sandbox). Four network namespaces stand in a
-//! row: the two nodes outside, and between them the two ends of the line, each of which has the
-//! address of the node at the other end. So both nodes see each other's true addresses, and neither
-//! knows of the line. An end is this program too: it takes what its node sends, holds it back as the
-//! line would, and hands it to the other end over a socket in the file system.
+//! The task runs itself again inside a [sandbox](crate::sandbox). Four network namespaces are connected in a
+//! row: the two nodes at the outside, and between them the two ends of the emulated line, each of which has
+//! the address of the node at the other end. So both nodes see each other's true addresses, and neither sees
+//! the line. An end is this program too: it receives the packets of its node, delays them as the line would,
+//! and sends them to the other end over a Unix domain socket.
 
 mod end;
 mod options;
@@ -31,13 +31,13 @@ pub(crate) use end::TASK as END_TASK;
 pub(crate) use end::run as run_end;
 pub(crate) use options::HELP;
 
-/// The addresses of the nodes: of a range for documentation, so that no node takes them for near.
+/// The addresses of the nodes: from a range for documentation, so that no node takes them for local.
 const ADDRESSES: [&str; 2] = ["198.51.100.1", "203.0.113.1"];
 /// A fetch that takes longer is given up.
 const FETCH_MAX: Duration = Duration::from_secs(600);
-/// An end of the line is there within this.
+/// Longest time until an end of the line has started.
 const END_MAX: Duration = Duration::from_secs(5);
-/// How often it is looked for.
+/// How often that is checked.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Runs the task.
@@ -61,7 +61,7 @@ fn say(line: &str) -> Result<(), String> {
     writeln!(io::stdout(), "{line}").map_err(|error| error.to_string())
 }
 
-/// Runs all programs in turn, again and again, so that what else the machine does meets all of them.
+/// Runs all programs in turn, several times, so that other load on the machine affects all of them alike.
 fn inside(options: &Options) -> Result<ExitCode, String> {
     sandbox::mount("line")?;
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); options.programs.len()];
@@ -101,10 +101,10 @@ fn inside(options: &Options) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What one run brought.
+/// The result of one run.
 struct Run {
     bytes: u64,
-    /// How long the program says it took.
+    /// The duration that the program reports.
     seconds: f64,
 }
 
@@ -204,7 +204,7 @@ fn namespace(name: &str) -> Result<(), String> {
     call(&format!("ip -n {name} link set lo up"))
 }
 
-/// The line: its ends' processes, which end with it.
+/// The processes of the line's ends, which are killed when it is dropped.
 struct Line {
     ends: Vec<Child>,
     reports: Vec<PathBuf>,
@@ -247,7 +247,7 @@ impl Line {
         Ok(line)
     }
 
-    /// What the ends said, second by second.
+    /// The reports of the ends, one line per interval.
     fn said(&self) -> Result<String, String> {
         let read = |path: &PathBuf| fs::read_to_string(path).map_err(|error| error.to_string());
         self.reports.iter().map(read).collect()

@@ -1,8 +1,8 @@
-//! `cargo xtask`: the project's own tools, so that no command line has to be remembered.
+//! `cargo xtask`: the project's own tools, each a short command.
 //!
-//! This file only sends each task to where it lives: [`run`] starts other programs, [`tidy`] reads
-//! the sources, [`seeds`] plays many simulations, [`torment`] runs real nodes under faults, [`nat`]
-//! real nodes behind routers.
+//! This file only dispatches the tasks to their modules: [`run`] starts other programs, [`tidy`] checks the
+//! sources, [`seeds`] runs many simulations, [`torment`] runs real nodes under faults, [`nat`] real nodes
+//! behind routers.
 
 mod grafana;
 mod line;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     match dispatch(&task.to_string_lossy(), &args) {
         Ok(code) => code,
         Err(message) => {
-            // There is no place to report it if stderr is closed.
+            // A failure to write to stderr cannot be reported anywhere.
             let _ = writeln!(io::stderr(), "xtask: {message}");
             ExitCode::from(2)
         }
@@ -104,8 +104,8 @@ fn dispatch(task: &str, args: &[OsString]) -> Result<ExitCode, String> {
     }
 }
 
-/// The folder above this crate, as cargo knows it now: two checkouts that share a target folder
-/// share this program, so a path from compile time could be the other one's.
+/// The folder above this crate, as cargo knows it now: two checkouts that share a target folder share this
+/// program, so a path from compile time could be that of the other one.
 fn workspace_root() -> Result<PathBuf, String> {
     let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     crate_folder

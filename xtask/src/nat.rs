@@ -1,11 +1,11 @@
-//! `cargo xtask nat`: real nodes behind routers, and what reaches what.
+//! `cargo xtask nat`: real nodes behind routers, and which of them reach each other.
 //!
-//! The task runs itself again inside a [sandbox], and makes everything there: a network namespace a
-//! machine and a router, wires between them, and the rules that make a router of a kind. For each
-//! pair of kinds five nodes run: three with public addresses, `a` and `b` behind a router each.
+//! The task runs itself again inside a [sandbox], and creates everything there: a network namespace for each
+//! machine and router, virtual links between them, and the firewall rules of each kind of router. For each
+//! pair of kinds five nodes run: three with public addresses, and `a` and `b` behind a router each.
 //!
-//! What later needs the same laboratory (punching holes, relays) adds cells to [`pair`] and rows to
-//! [`expect`]; kinds and wires stay.
+//! A later feature that needs the same laboratory (hole punching, relays) adds cells to [`pair`] and rows to
+//! [`expect`]; kinds and links stay.
 
 mod expect;
 mod kind;
@@ -26,11 +26,11 @@ use crate::sandbox;
 
 pub(crate) use options::HELP;
 
-/// What the laboratory uses of other packages.
+/// Programs of other packages that the laboratory uses.
 const PROGRAMS: [&str; 5] = ["ip", "nft", "sh", "tee", "sha256sum"];
 
-/// Runs the task. Exit code 0 also where the machine refuses it: a machine of CI without root has
-/// nothing to find out here.
+/// Runs the task. Exit code 0 also where the machine does not allow namespaces: a CI machine without root
+/// cannot run this test.
 pub(crate) fn run(root: &Path, args: &[OsString]) -> Result<ExitCode, String> {
     let options = Options::parse(args)?;
     if sandbox::is_inside() {
@@ -45,7 +45,7 @@ pub(crate) fn run(root: &Path, args: &[OsString]) -> Result<ExitCode, String> {
     sandbox::run_inside("nat", args.iter().chain(&program))
 }
 
-/// Runs all pairs inside the namespaces. Exit code 1: something that must succeed failed.
+/// Runs all pairs inside the namespaces. Exit code 1: a required cell failed.
 fn inside(options: &Options) -> Result<ExitCode, String> {
     let program = options.program.as_deref().ok_or("it must be told the program")?;
     sandbox::mount("nat")?;

@@ -1,4 +1,4 @@
-//! One node in a network namespace of its own: its process, and the commands that people type beside it.
+//! One node in a network namespace of its own: its process, and the commands that are run beside it.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -12,21 +12,21 @@ use serde_json::Value;
 
 use crate::sandbox;
 
-/// A node is in the network within this, or it is said that it is not.
+/// Longest time for a node to join the network.
 const READY_MAX: Duration = Duration::from_secs(20);
 /// Longest wait for a command: a fetch gives up after 15 s without a source.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
-/// How often a process or a file is looked at while something is waited for.
+/// How often a process or a file is checked during a wait.
 const LOOK: Duration = Duration::from_millis(20);
-/// Where nodes speak with each other.
+/// The UDP port of the nodes.
 pub(crate) const PORT: u16 = 12_345;
-/// Where a node takes commands, in its own namespace.
+/// The HTTP address of a node, in its own namespace.
 pub(crate) const HTTP: &str = "127.0.0.1:8080";
 
-/// Which node, and where.
+/// The name, namespace and addresses of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// What it is called; also its folder.
+    /// Its name; also the name of its folder.
     pub(crate) name: String,
     /// Its network namespace.
     pub(crate) namespace: String,
@@ -34,7 +34,7 @@ pub(crate) struct Place {
     pub(crate) listen: String,
     /// `ip:port` for commands.
     pub(crate) http: String,
-    /// Where it enters; the first node does not.
+    /// Its entry point; `None` for the first node.
     pub(crate) entry: Option<String>,
 }
 
@@ -48,12 +48,12 @@ pub(crate) struct Node {
     started: Instant,
 }
 
-/// How a command ended that did not do what it was to.
+/// How a failed command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failed {
-    /// The exit code; none after a signal or when it was not waited for any longer.
+    /// The exit code; `None` after a signal or a timeout.
     pub(crate) exit: Option<i32>,
-    /// What it printed.
+    /// Its error message.
     pub(crate) sentence: String,
 }
 
@@ -89,7 +89,7 @@ impl Node {
         Ok(Self { place, program, folder, child, started: Instant::now() })
     }
 
-    /// Waits until it is in the network: how long that took, or what it says instead.
+    /// Waits until it has joined the network: returns the time that took, or its error message.
     pub(crate) fn wait_ready(&mut self) -> Result<Duration, Failed> {
         loop {
             let said = fs::read_to_string(self.folder.join("out")).unwrap_or_default();
@@ -106,12 +106,12 @@ impl Node {
         }
     }
 
-    /// Runs a command beside the node and reads its JSON answer; of `put` there may be none.
+    /// Runs a command beside the node and reads its JSON answer; `put` may print none.
     pub(crate) fn ask(&self, args: &[&str]) -> Result<Value, Failed> {
         self.ask_within(COMMAND_MAX, args)
     }
 
-    /// The same, and gives it up after `limit`.
+    /// The same, with a timeout of `limit`.
     pub(crate) fn ask_within(&self, limit: Duration, args: &[&str]) -> Result<Value, Failed> {
         let paths = ["command-out", "command-err"].map(|name| self.folder.join(name));
         let [out, err] = [create(&paths[0]), create(&paths[1])];

@@ -1,5 +1,5 @@
-//! `cargo xtask release`: the program as it is given to others, stripped, and its symbols and line
-//! tables in a file of their own.
+//! `cargo xtask release`: the program for distribution, stripped, and its symbols and line tables in a
+//! separate file.
 //!
 //! The program is built with line tables (profile `dist`). objcopy, which comes with every C compiler
 //! on Linux, splits it. A debugger, perf, and the backtrace of a panic find the second file by the name

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::tidy;
 
-/// One run of cargo: what is typed after `cargo`, and the environment it needs.
+/// One run of cargo: its arguments, and the environment it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invocation {
     args: Vec<OsString>,
@@ -23,7 +23,7 @@ impl Invocation {
         Self { args: words.split_whitespace().map(OsString::from).collect(), env: None }
     }
 
-    /// What a forwarding task runs with the arguments it was given; `None` for any other task.
+    /// The command of a forwarding task with the given arguments; `None` for any other task.
     pub(crate) fn of_task(task: &str, args: &[OsString]) -> Option<Self> {
         let mut invocation = Self::cargo(match task {
             "sim" => "run --release -p potluck-cli -- sim",
@@ -65,8 +65,8 @@ impl std::fmt::Display for Invocation {
     }
 }
 
-/// The cargo that started us, without the variables it set for us: build scripts that watch them
-/// would otherwise run again, and all that depends on them with them.
+/// The cargo that started this program, without the variables it set: build scripts that watch them would
+/// otherwise run again, and everything that depends on them would be rebuilt.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
@@ -82,7 +82,7 @@ fn describes_our_package(variable: &OsStr) -> bool {
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
-/// The program to try: the one that was named, else the release build, which is brought up to date.
+/// The program to test: the named one, else the release build, which is brought up to date.
 pub(crate) fn program(root: &Path, named: Option<&Path>) -> Result<PathBuf, String> {
     if let Some(program) = named {
         return program
@@ -107,8 +107,8 @@ enum Step {
     Tidy,
 }
 
-/// What a change must pass, cheapest first. `bench/` is a workspace of its own that no other step
-/// looks at, and it uses the library as others do: a change of the library must not break it.
+/// The checks that a change must pass, cheapest first. `bench/` is a workspace of its own that no other step
+/// builds, and it uses the library as other projects do: a change of the library must not break it.
 const CI: [Step; 5] = [
     Step::Cargo("fmt --all --check"),
     Step::Cargo("clippy --workspace --all-targets -- -D warnings"),
@@ -136,7 +136,7 @@ pub(crate) fn ci(root: &Path) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a line to stderr, where cargo writes too, so that the order holds.
+/// Prints a line to stderr, as cargo does, so that the order of lines is kept.
 fn announce(line: &str) -> Result<(), String> {
     writeln!(io::stderr(), "{line}").map_err(|error| error.to_string())
 }

@@ -1,7 +1,7 @@
-//! A process that makes wires, mounts and processes which end with it.
+//! Runs a task in namespaces of its own: its links, mounts and processes end with it.
 //!
-//! A task that needs them runs itself again inside a process, a mount and a network namespace of its
-//! own, and makes everything there.
+//! A task that needs them runs itself again inside a process, a mount and a network namespace of its own, and
+//! creates everything there.
 //!
 //! **Invariant:** nothing outlives the run. Whatever ends the inner process (its own end, a panic,
 //! Ctrl-C or the death of the outer process, which closes its stdin), the kernel kills every
@@ -16,10 +16,10 @@ use crate::tools;
 
 /// Marks the process that runs inside the namespaces.
 const INSIDE: &str = "POTLUCK_XTASK_INSIDE";
-/// Where the inner process keeps its files: a file system of its mount namespace alone.
+/// The folder of the inner process's files: a file system of its mount namespace only.
 pub(crate) const FOLDER: &str = "/run";
 
-/// Whether this process is the one inside. From then on it ends when the outer one does.
+/// Whether this is the inner process. If so, it ends from then on when the outer one does.
 pub(crate) fn is_inside() -> bool {
     let inside = std::env::var_os(INSIDE).is_some();
     if inside {
@@ -28,7 +28,7 @@ pub(crate) fn is_inside() -> bool {
     inside
 }
 
-/// Why there can be no namespaces here, or which of `programs` is missing; `None`: it can be done.
+/// Why namespaces are not available, or which of `programs` is missing; `None` if the task can run.
 pub(crate) fn refusal(programs: &[&str]) -> Option<String> {
     let all = [&["unshare", "mount"], programs].concat();
     if let Err(missing) = tools::need(&all) {
@@ -65,7 +65,7 @@ pub(crate) fn mount(task: &str) -> Result<(), String> {
     tools::call(&format!("mount -t tmpfs -o mode=755 {task} {FOLDER}"))
 }
 
-/// Takes the settings of the user of the task, and the mark of the inside, from a command of a node.
+/// Removes the user's settings and the mark of the inner process from the command of a node.
 pub(crate) fn without_settings(command: &mut Command) {
     for (variable, _) in std::env::vars_os() {
         if is_setting(&variable) {
@@ -95,7 +95,7 @@ fn can_unshare() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Ends this process, and with it all of the run, when the outer process is gone.
+/// Ends this process, and with it all of the run, when the outer process has ended.
 fn end_with_stdin() {
     std::thread::spawn(|| {
         let mut byte = [0];

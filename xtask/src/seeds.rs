@@ -1,6 +1,6 @@
-//! `cargo xtask seeds`: scenarios of the simulator over many seeds, each run in a process of its own.
+//! `cargo xtask seeds`: runs scenarios of the simulator with many seeds, each run in its own process.
 //!
-//! **Invariant:** a run that fails, or panics, ends nothing but itself; its output ends with the line
+//! **Invariant:** a run that fails or panics does not affect other runs; its output ends with the command
 //! that repeats it.
 
 use std::ffi::OsString;
@@ -32,7 +32,7 @@ Every night:
 /// Lines of a failed run that are printed.
 const LINES_MAX: usize = 12;
 
-/// What was asked for.
+/// The parsed options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Asked {
     scenarios: Vec<String>,
@@ -74,7 +74,7 @@ fn range(text: &str) -> Option<RangeInclusive<u64>> {
     (first <= last).then_some(first..=last)
 }
 
-/// That all of these can be played, and are not meant to fail.
+/// Checks that these scenarios exist and are not meant to fail.
 fn known(names: &[String]) -> Result<(), String> {
     for name in names {
         match scenarios::find(name) {
@@ -110,7 +110,7 @@ pub(crate) fn run(root: &Path, args: &[OsString]) -> Result<ExitCode, String> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Plays one scenario with all seeds. How many failed.
+/// Runs one scenario with all seeds. Returns the number of failed runs.
 fn play(program: &PathBuf, scenario: &str, asked: &Asked) -> Result<usize, String> {
     let began = Instant::now();
     let seeds: Vec<u64> = asked.seeds.clone().collect();
@@ -140,7 +140,7 @@ fn play(program: &PathBuf, scenario: &str, asked: &Asked) -> Result<usize, Strin
     Ok(count)
 }
 
-/// The end of the output of a run that fails.
+/// The end of the output of a failed run.
 fn failure(program: &PathBuf, scenario: &str, seed: u64, size: &[String]) -> Option<String> {
     let output = Command::new(program)
         .arg(scenario)

@@ -1,7 +1,7 @@
-//! `cargo xtask tidy`: the rules of the house that no compiler knows.
+//! `cargo xtask tidy`: the house rules that no compiler checks.
 //!
-//! **Invariant:** a check is a function from what was read to findings. Reading the disk happens
-//! in [`workspace`] alone, so every check is tested on sources made up for it.
+//! **Invariant:** a check is a function from the files' contents to findings. Only [`workspace`] reads the
+//! disk, so every check can be tested on made-up sources.
 
 mod codes;
 mod docs;
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use workspace::Workspace;
 
-/// One thing that is wrong, where, and what to do about it.
+/// One violation, its place, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finding {
     path: PathBuf,
@@ -47,8 +47,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Reads the workspace at `root`, prints every finding, and fails if there is one. `verbose` also
-/// prints the files that are longer than is good.
+/// Reads the workspace at `root`, prints every finding, and fails if there is one. With `verbose` it also
+/// prints the files that are longer than recommended.
 pub(crate) fn run(root: &Path, verbose: bool) -> Result<ExitCode, String> {
     let workspace = Workspace::read(root)?;
     let findings = check(&workspace);

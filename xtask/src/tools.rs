@@ -1,4 +1,4 @@
-//! Other programs: whether they are there, and running them.
+//! Finds and runs other programs.
 
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +9,7 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
-/// That all of these programs are there.
+/// Checks that all of these programs are installed.
 pub(crate) fn need(programs: &[&str]) -> Result<(), String> {
     let missing: Vec<&str> =
         programs.iter().copied().filter(|program| !is_there(program)).collect();
@@ -24,7 +24,7 @@ pub(crate) fn need(programs: &[&str]) -> Result<(), String> {
 
 fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Where administrators' programs are, which users' paths may leave out.
+    // Folders of administrators' programs, which the path of a user may not contain.
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     folders.into_iter().any(|folder| folder.join(program).is_file())
 }
@@ -34,12 +34,12 @@ pub(crate) fn call(line: &str) -> Result<(), String> {
     call_with(line, "")
 }
 
-/// The same; what it printed.
+/// The same; returns its output.
 pub(crate) fn output(line: &str) -> Result<String, String> {
     run(line, "")
 }
 
-/// The same, with something to read.
+/// The same, with an input.
 pub(crate) fn call_with(line: &str, input: &str) -> Result<(), String> {
     run(line, input).map(drop)
 }
@@ -55,7 +55,7 @@ fn run(line: &str, input: &str) -> Result<String, String> {
         .spawn()
         .map_err(|error| format!("cannot start `{line}`: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that reads nothing may be gone already; its exit code tells.
+        // A program that reads nothing may have ended already; its exit code tells.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().map_err(|error| format!("`{line}`: {error}"))?;

@@ -1,7 +1,7 @@
-//! `cargo xtask torment`: real node processes under faults, judged by the checker of histories.
+//! `cargo xtask torment`: runs real node processes under faults; a checker of histories judges the result.
 //!
-//! The task runs itself again inside a [sandbox], and makes everything there: one network namespace a
-//! node, wires, small disks.
+//! The task runs itself again inside a [sandbox], and creates everything there: a network namespace for each
+//! node, virtual links, small disks.
 
 mod clients;
 mod disk;

@@ -13,20 +13,21 @@ use std::time::{Duration, Instant};
 
 use super::shape::{Queue, Shape};
 
-/// The task that starts an end; not for people.
+/// The task that starts an end; for internal use.
 pub(crate) const TASK: &str = "line-end";
 /// Longest datagram.
 const DATAGRAM_BYTES: usize = 65_536;
-/// Datagrams on the line: more than a second of small ones at 1 Gbit/s.
+/// Datagrams in transit: more than a second of small ones at 1 Gbit/s.
 const ON_LINE_MAX: usize = 256 * 1024;
-/// How often it is said how many bytes passed since it was said last, and how many packets were dropped in all.
+/// Interval of the reports: each has the bytes that passed since the last report and the packets dropped in
+/// all.
 const REPORT: Duration = Duration::from_millis(250);
 
 /// A datagram and when it arrives.
 type Sent = (Instant, Box<[u8]>);
 
-/// Runs the end until it is killed: it stands at `ADDRESS` towards the node `NODE`, its socket
-/// towards the other end is `OWN`, the other end's `OTHER`.
+/// Runs the end until it is killed: it has the address `ADDRESS` towards the node `NODE`; its socket towards
+/// the other end is `OWN`, the other end's is `OTHER`.
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let [address, node, own, other, shape @ ..] = &words[..] else {
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     thread::spawn(move || {
         let mut bytes = vec![0; DATAGRAM_BYTES];
         while let Ok(length) = inner.recv(&mut bytes) {
-            // As on any line, what the node's machine does not take is lost.
+            // As on any line, a packet that the node's machine does not accept is lost.
             let _ = back.send_to(&bytes[..length], node);
         }
     });
@@ -69,14 +70,14 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     }
 }
 
-/// Hands datagrams over when they arrive.
+/// Delivers datagrams at their arrival time.
 fn carry(line: &Receiver<Sent>, socket: &UnixDatagram, to: &PathBuf) {
     while let Ok((arrival, bytes)) = line.recv() {
         let wait = arrival.saturating_duration_since(Instant::now());
         if !wait.is_zero() {
             sleep(wait);
         }
-        // Lost before the other end is there.
+        // A datagram is lost until the other end has started.
         let _ = socket.send_to(&bytes, to);
     }
 }

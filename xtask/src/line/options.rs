@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The options of the command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,10 +26,10 @@ exits with 0. Several programs run in turn and are compared with the first one.
                   target/release/potluck)
 ";
 
-/// What was asked for.
+/// The parsed options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Options {
-    /// None: loopback.
+    /// `None`: loopback.
     pub(super) shape: Option<Shape>,
     pub(super) mib: usize,
     pub(super) runs: u64,
@@ -57,7 +57,7 @@ impl Options {
                 "--mbit" => shape.bits_per_second = 1_000_000 * number(&name, value()?, 1, 10_000)?,
                 "--rtt-ms" => shape.rtt = millis(number(&name, value()?, 0, 2_000)?),
                 "--buffer-ms" => shape.buffer = millis(number(&name, value()?, 1, 2_000)?),
-                // Not more than one number of 16 bits holds.
+                // At most what a number of 16 bits holds.
                 "--mtu" => shape.mtu = number(&name, value()?, 1_280, 65_000)? as u16,
                 "--loopback" => loopback = true,
                 "--mib" => mib = number(&name, value()?, 1, 4_096)? as usize,

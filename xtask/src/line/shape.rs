@@ -1,25 +1,25 @@
-//! When a packet leaves the line that entered it now: after those before it, at the line's rate, and
-//! after the delay; or not at all, if too much waits before the line.
+//! Computes when a packet that enters the line now leaves it: after the packets before it, at the line's
+//! rate, and after the delay; or never, if the queue before the line is full.
 
 use std::time::{Duration, Instant};
 
 /// Bytes of IPv4 and UDP around what a datagram carries; the rate counts them.
 const HEADER_BYTES: usize = 28;
 
-/// What a line is like, the same in both directions.
+/// The properties of a line, the same in both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) bits_per_second: u64,
-    /// There and back.
+    /// Round-trip time.
     pub(super) rtt: Duration,
-    /// How long a packet may wait before the line; a longer queue drops what comes.
+    /// Longest time that a packet may wait before the line; packets that would wait longer are dropped.
     pub(super) buffer: Duration,
     /// Longest packet.
     pub(super) mtu: u16,
 }
 
 impl Shape {
-    /// What [`Shape::of_words`] reads.
+    /// The words that [`Shape::of_words`] reads.
     pub(super) fn words(&self) -> [String; 4] {
         [
             self.bits_per_second.to_string(),
@@ -54,7 +54,7 @@ impl Queue {
         Self { shape, free: now, dropped: 0 }
     }
 
-    /// When a datagram of this number of bytes arrives; never if the buffer is full.
+    /// The arrival time of a datagram with this number of bytes; `None` if the buffer is full.
     pub(super) fn arrival(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
         let begins = self.free.max(now);
         if begins.duration_since(now) > self.shape.buffer {

@@ -1,14 +1,13 @@
-//! What must succeed between which kinds.
+//! The cells that must succeed, by the kinds of the pair.
 //!
-//! The table is what the program promises, not what happens to work: a cell that may fail and does
-//! not is no fault, a cell that must succeed and fails is one. A cell that may fail must fail with a
-//! sentence that says so, in time.
+//! The table lists what the program promises: a cell that may fail and succeeds is no fault, a cell that must
+//! succeed and fails is one. A cell that may fail must fail in time and with an error message that gives the
+//! reason.
 
 use super::kind::Kind;
 use super::kind::Kind::{Blocked, Cgn, Home, Leaky, None, Open, Strict};
 
-/// The pairs that are tried unless others are named: those in which all must succeed, and of the
-/// others one of each sort.
+/// The default pairs: all those in which every cell must succeed, and one example of each other sort.
 pub(super) const PAIRS: [(Kind, Kind); 12] = [
     (None, None),
     (None, Open),
@@ -24,9 +23,10 @@ pub(super) const PAIRS: [(Kind, Kind); 12] = [
     (Home, Blocked),
 ];
 
-/// A file shared behind the first kind must be fetched from behind each of these. A node behind
-/// `none` is dialed, and every router but `blocked` lets its own side dial. Between two routers both
-/// must keep one port for all (endpoint-independent mapping) and agree on it in time.
+/// A file shared behind the first kind must be fetched from behind each of these. A node behind `none` is
+/// dialed, and every router but `blocked` lets its own side dial. Between two routers both must map a socket
+/// to one port for all destinations (endpoint-independent mapping), and the nodes must learn each other's
+/// port in time.
 const FILES: [(Kind, &[Kind]); 7] = [
     (None, &[None, Open, Home, Strict, Cgn, Leaky]),
     (Open, &[None, Open, Home]),
@@ -37,20 +37,20 @@ const FILES: [(Kind, &[Kind]); 7] = [
     (Blocked, &[]),
 ];
 
-/// What a command says that cannot do it here: each names what was not reached.
+/// Parts of the error messages that a failed command may print: each names what was not reached.
 const SENTENCES: [&str; 5] = [
     // fetch
     "could be reached",
     // up, behind `blocked`
     "no entry point lets this node in",
-    // a cell of a node whose `up` said that
+    // a cell of a node whose `up` printed the line above
     "is not in the network",
     // put and get
     "could not be reached",
     "replicas",
 ];
 
-/// What is tried.
+/// The kinds of cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     /// A node lists all five as alive.
@@ -61,7 +61,7 @@ pub(super) enum What {
     File,
 }
 
-/// Whether it must succeed from behind one kind to behind another.
+/// Whether a cell must succeed from behind one kind to behind another.
 pub(super) fn must(what: What, from: Kind, to: Kind) -> bool {
     match what {
         What::Members | What::Record => from != Blocked && to != Blocked,
@@ -71,7 +71,7 @@ pub(super) fn must(what: What, from: Kind, to: Kind) -> bool {
     }
 }
 
-/// Whether a sentence says what went wrong in a cell that may fail.
+/// Whether an error message is allowed in a cell that may fail.
 pub(super) fn is_right(sentence: &str) -> bool {
     SENTENCES.iter().any(|words| sentence.contains(words))
 }

@@ -1,36 +1,36 @@
 //! The kinds of routers, and the rules that make them.
 //!
-//! Terms of RFC 4787: a mapping is endpoint-independent if one port outside stands for one socket
-//! inside, whatever it sends to. Filtering says whose packets a mapping lets in.
+//! Terms of RFC 4787: a mapping is endpoint-independent if a socket inside has the same port outside for all
+//! destinations. The filtering behaviour says from which senders a mapping accepts packets.
 
 use std::fmt;
 
 /// The kinds of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kinds {
-    /// What stands between the node `a` and the public network.
+    /// The router of the node `a`.
     pub(super) a: Kind,
-    /// What stands between the node `b` and the public network.
+    /// The router of the node `b`.
     pub(super) b: Kind,
 }
 
-/// What stands between a node and the public network.
+/// The routers between a node and the public network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing: the node has a public address.
+    /// None: the node has a public address.
     None,
-    /// Full cone: endpoint-independent mapping, and anything comes in through it.
+    /// Full cone: endpoint-independent mapping, and no filtering.
     Open,
-    /// As homes have: endpoint-independent mapping; in comes what answers (address and port).
+    /// A typical home router: endpoint-independent mapping; only replies get in (address and port).
     Home,
-    /// Symmetric: another mapping for each address that is sent to; in comes what answers.
+    /// Symmetric: another mapping for each destination address; only replies get in.
     Strict,
     /// A home router behind a carrier's router.
     Cgn,
-    /// A home router that forwards no UDP but names (port 53).
+    /// A home router that forwards no UDP except DNS (port 53).
     Blocked,
-    /// A home router without filters: a packet that comes before its own side has sent takes the
-    /// place of the mapping, and the own side then gets another port.
+    /// A home router without filters: a packet that arrives before the own side has sent takes the mapping's
+    /// port, and the own side then gets another one.
     Leaky,
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One router. Its interface outwards is `wan`.
+/// One router. Its outer interface is `wan`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Router {
     Open,
@@ -84,7 +84,7 @@ pub(super) enum Router {
     Leaky,
 }
 
-/// Both hooks must exist, or else answers are not translated back.
+/// Both hooks must exist, or replies are not translated back.
 const TRANSLATION: &str = "\
 table ip translation {
   chain came { type nat hook prerouting priority -100; }
@@ -92,8 +92,8 @@ table ip translation {
 }
 ";
 
-/// A dynamic map keeps which socket inside has which port outside; anything to that port goes there.
-/// Sockets inside have different ports, since there is one node behind a router.
+/// A dynamic map from the port outside to the socket inside; all packets to that port go to the socket.
+/// Sockets inside have different ports, since only one node is behind a router.
 const FULL_CONE: &str = "\
 table ip translation {
   map sockets { type inet_service : ipv4_addr . inet_service; flags dynamic,timeout; timeout 300s; size 65536; }
@@ -105,16 +105,16 @@ table ip translation {
 }
 ";
 
-/// The router itself takes nothing new: else an unsolicited packet makes an entry.
+/// The router itself accepts no new packets: otherwise an unsolicited packet would make a connection entry.
 const TAKES_NOTHING: &str = "  chain own { type filter hook input priority 0; iifname \"wan\" ct state new meta l4proto udp drop; }\n";
-/// In comes only what answers.
+/// Only replies get in.
 const ONLY_ANSWERS: &str =
     "    iifname \"wan\" ct state established,related accept\n    iifname \"wan\" drop\n";
-/// Nothing goes out by UDP but questions for names.
+/// No UDP gets out except DNS queries.
 const NO_UDP: &str = "    meta l4proto udp udp dport != 53 drop\n";
 
 impl Router {
-    /// What `nft -f` reads in the router's namespace.
+    /// The input of `nft -f` in the router's namespace.
     pub(super) fn rules(self) -> String {
         let translation = match self {
             Self::Open => FULL_CONE.to_owned(),

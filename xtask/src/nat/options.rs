@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The options of the command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ router of each KIND. Prints what reaches what. Needs root (or user namespaces), 
 Exit code 0: every cell that must succeed did, or it was skipped; 1: one did not; 2: it could not run.
 ";
 
-/// What was asked for.
+/// The parsed options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) pairs: Vec<(Kind, Kind)>,

@@ -11,13 +11,13 @@ use super::wires::{Place, Wires};
 use crate::node::{Failed, Node};
 use crate::{sandbox, tools};
 
-/// All nodes list each other within this, or it is said that they do not.
+/// Longest time until all nodes list each other.
 const MEMBERS_MAX: Duration = Duration::from_secs(20);
-/// How often they are asked.
+/// How often their lists are read.
 const MEMBERS_LOOK: Duration = Duration::from_millis(250);
 /// The public node that takes part in cells.
 const PUBLIC: Place = Place::Public(1);
-/// From where to where records and files go.
+/// The directions in which records and files are tried.
 const WAYS: [Way; 6] = [
     Way { from: Place::A, to: PUBLIC },
     Way { from: Place::A, to: Place::B },
@@ -27,7 +27,7 @@ const WAYS: [Way; 6] = [
     Way { from: PUBLIC, to: Place::B },
 ];
 
-/// From where to where a record or a file goes.
+/// The two ends of a record or a file.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     /// Where it is written or shared.
@@ -36,13 +36,13 @@ struct Way {
     to: Place,
 }
 
-/// What was fetched.
+/// A fetched file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Fetched {
     pub(super) bytes: u64,
-    /// How long the program says it took.
+    /// The duration that the program reports.
     pub(super) seconds: f64,
-    /// Nodes it came from.
+    /// The number of nodes it came from.
     pub(super) sources: usize,
     /// The hash of the source and of what arrived.
     pub(super) sha256: [String; 2],
@@ -60,20 +60,20 @@ impl Fetched {
     }
 }
 
-/// What came of a cell.
+/// The result of a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Outcome {
-    /// This many members alive.
+    /// The number of members listed as alive.
     Members(usize),
-    /// What was written was read.
+    /// The written record was read.
     Record,
-    /// The file is there.
+    /// The file arrived.
     File(Fetched),
     /// A command failed.
     Failed(Failed),
 }
 
-/// One thing that was tried.
+/// One cell: a thing that was tried.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Cell {
     pub(super) what: What,
@@ -86,7 +86,7 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// Whether it did what it was to do.
+    /// Whether it succeeded.
     pub(super) fn is_good(&self) -> bool {
         match &self.outcome {
             Outcome::Members(alive) => *alive == Place::ALL.len(),
@@ -96,7 +96,7 @@ impl Cell {
         }
     }
 
-    /// Why it must not be as it is; none if it may.
+    /// Why the result is a fault; `None` if it is none.
     pub(super) fn fault(&self) -> Option<&'static str> {
         match &self.outcome {
             _ if self.is_good() => None,
@@ -110,19 +110,19 @@ impl Cell {
     }
 }
 
-/// What came of a pair.
+/// The result of a pair.
 #[derive(Debug)]
 pub(super) struct Pair {
     pub(super) kinds: Kinds,
-    /// How long each node took to be in the network.
+    /// How long each node took to join the network.
     pub(super) starts: Vec<(Place, Result<Duration, Failed>)>,
     pub(super) cells: Vec<Cell>,
-    /// Why nothing could be tried.
+    /// Why no cell could be tried.
     pub(super) accident: Option<String>,
 }
 
 impl Pair {
-    /// What must not be as it is, in sentences.
+    /// The faults, in sentences.
     pub(super) fn broken(&self) -> Vec<String> {
         let accident = self.accident.iter().map(|words| format!("{}: {words}", self.name()));
         let starts = self.starts.iter().filter_map(|(place, start)| {
@@ -141,7 +141,7 @@ impl Pair {
     }
 }
 
-/// Plays one pair from wires to verdict.
+/// Runs one pair, from making the links to the verdict.
 pub(super) fn play(kinds: Kinds, program: &Path, mib: usize) -> Pair {
     let mut pair = Pair { kinds, starts: Vec::new(), cells: Vec::new(), accident: None };
     if let Err(accident) = try_all(&mut pair, program, mib) {
@@ -188,9 +188,9 @@ fn try_all(pair: &mut Pair, program: &Path, mib: usize) -> Result<(), String> {
 struct Stage {
     kinds: Kinds,
     nodes: Vec<(Place, Node)>,
-    /// Those that are not in the network.
+    /// Nodes that have not joined the network.
     absent: Vec<Place>,
-    /// Where everything of the pair is kept.
+    /// The folder of the pair's files.
     below: PathBuf,
     mib: usize,
 }
@@ -212,11 +212,11 @@ impl Stage {
         node.map(|(_, node)| node).ok_or_else(|| Failed::new("there is no such node"))
     }
 
-    /// How many members are alive in the eyes of the first public node, of `a` and of `b`.
+    /// The number of members that the first public node, `a` and `b` list as alive.
     fn members(&self, cells: &mut Vec<Cell>) {
         let began = Instant::now();
         let observers = [Place::Public(0), Place::A, Place::B];
-        // Whether all five are to be seen depends on both kinds, wherever they are seen from.
+        // Whether all five can be listed depends on both kinds, on whichever node the list is read.
         let must = expect::must(What::Members, self.kinds.a, self.kinds.b);
         loop {
             let all = observers.map(|place| {
@@ -258,8 +258,7 @@ impl Stage {
         }
     }
 
-    /// A file of its own for every cell, so that no third node has it: shared at `from`, fetched at
-    /// `to`.
+    /// A file shared at `from` and fetched at `to`; a new file for every cell, so that no third node has it.
     fn file(&self, Way { from, to }: Way) -> Result<Outcome, Failed> {
         let (sharer, fetcher) = (self.node(from)?, self.node(to)?);
         let name = format!("to-{}", to.name());

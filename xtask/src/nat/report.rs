@@ -1,4 +1,4 @@
-//! What is printed of a pair, and of all of them.
+//! The output for a pair, and for all of them.
 
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ fn told(cell: &Cell) -> String {
     }
 }
 
-/// One line a pair, and what is wrong.
+/// One line for each pair, and the faults.
 pub(super) fn summary(pairs: &[Pair]) -> String {
     let mut text = "files fetched, of 6 ways (put and get: of 6)\n".to_owned();
     for pair in pairs {
@@ -92,7 +92,7 @@ pub(super) fn summary(pairs: &[Pair]) -> String {
     text
 }
 
-/// Everything, for programs.
+/// All results as JSON.
 pub(super) fn json(pairs: &[Pair]) -> Value {
     let all: Vec<Value> = pairs.iter().map(pair_json).collect();
     let broken: Vec<String> = pairs.iter().flat_map(Pair::broken).collect();

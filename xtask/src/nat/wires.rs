@@ -1,14 +1,14 @@
-//! The wires of a pair: the public network in the middle, machines and routers around it.
+//! The virtual links of a pair: the public network in the middle, machines and routers around it.
 //!
-//! Public addresses are of 203.0.113.0/24 (RFC 5737), what lies between a home's router and its
-//! carrier's of 100.64.0.0/10 (RFC 6598). All namespaces are below those of this run, and one pair's
-//! are removed before the next one's are made.
+//! Public addresses are from 203.0.113.0/24 (RFC 5737), those between a home router and its carrier's router
+//! from 100.64.0.0/10 (RFC 6598). All namespaces are below those of this run, and those of one pair are
+//! removed before the next pair's are made.
 
 use super::kind::{Kind, Kinds, Router};
 use crate::node::{self, HTTP, PORT};
 use crate::tools::{call, call_with};
 
-/// What the names of namespaces begin with.
+/// Prefix of the namespaces' names.
 const PREFIX: &str = "nat-";
 /// The namespace with the bridge that is the public network.
 const CORE: &str = "nat-core";
@@ -44,7 +44,7 @@ impl Place {
         format!("{PREFIX}{}", self.name())
     }
 
-    /// The node there. The first one is where the others enter.
+    /// The node there. The first one is the entry point of the others.
     pub(super) fn node(self) -> node::Place {
         let ip = match self {
             Self::Public(_) => self.public_address(),
@@ -61,7 +61,7 @@ impl Place {
         }
     }
 
-    /// What is told apart in the third number of its addresses.
+    /// The third number of its addresses.
     const fn site(self) -> usize {
         match self {
             Self::Public(_) => 0,
@@ -70,7 +70,7 @@ impl Place {
         }
     }
 
-    /// Its address in the public network, or its outermost router's.
+    /// Its address in the public network, or that of its outermost router.
     pub(super) fn public_address(self) -> String {
         match self {
             Self::Public(index) => format!("203.0.113.{}", index + 1),
@@ -119,7 +119,7 @@ impl Wires {
 
     /// A machine, and the routers between it and the public network.
     fn site(&mut self, place: Place, kind: Kind) -> Result<(), String> {
-        // What the next namespace inwards is wired to: none is the public network.
+        // The namespace that the next one inwards is linked to; `None` is the public network.
         let mut outer: Option<String> = None;
         for (depth, router) in kind.routers().iter().enumerate() {
             let name = format!("{}-router{depth}", place.namespace());
@@ -135,7 +135,7 @@ impl Wires {
         self.wire(place, outer.as_deref(), kind.routers().len(), inner)
     }
 
-    /// Wires a namespace to the one outside of it and gives both ends their addresses.
+    /// Links a namespace to the one outside of it and gives both ends their addresses.
     fn wire(
         &mut self,
         place: Place,
@@ -165,7 +165,7 @@ impl Wires {
 impl Drop for Wires {
     fn drop(&mut self) {
         for name in &self.namespaces {
-            // The sandbox takes what is left.
+            // The sandbox removes what is left.
             let _ = call(&format!("ip netns del {name}"));
         }
     }
@@ -182,7 +182,7 @@ fn address(namespace: &str, device: &str, address: &str) -> Result<(), String> {
     call(&format!("ip -n {namespace} link set {device} up"))
 }
 
-/// Makes a router of a namespace.
+/// Configures a namespace as a router.
 fn route(namespace: &str, router: Router) -> Result<(), String> {
     call_with(&format!("ip netns exec {namespace} tee /proc/sys/net/ipv4/ip_forward"), "1\n")?;
     call_with(&format!("ip netns exec {namespace} nft -f -"), &router.rules())

@@ -1,10 +1,10 @@
-//! Lines of the log carry a code, one word for programs.
+//! Checks that lines of the log have a code, a word for programs.
 
 use super::Finding;
 use super::scan;
 use super::source::Source;
 
-/// The macros whose lines a person reads.
+/// The log macros of the levels that people read by default.
 const MACROS: [&str; 3] = ["error", "warn", "info"];
 
 /// Every line of the log at these levels that has no code.

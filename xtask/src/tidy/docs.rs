@@ -1,4 +1,4 @@
-//! What the documents promise: links that lead somewhere, and an index of every decision.
+//! Checks the documents: every link has a target, and the index lists every decision.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +9,7 @@ use super::workspace::Document;
 const ADR_FOLDER: &str = "docs/adr";
 const ADR_INDEX: &str = "docs/adr/README.md";
 
-/// Dead links in the documents, and decisions that the index forgets or makes up.
+/// Dead links in the documents, and decisions that are missing from the index or listed without a file.
 pub(crate) fn check(documents: &[Document], files: &BTreeSet<PathBuf>) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         documents.iter().flat_map(|document| dead_links(document, files)).collect();
@@ -34,8 +34,8 @@ fn exists(path: &Path, files: &BTreeSet<PathBuf>) -> bool {
         || files.range(path.to_path_buf()..).next().is_some_and(|file| file.starts_with(path))
 }
 
-/// The file a link means, relative to the root; `None` for addresses and places in the same file.
-/// A path that leaves the workspace keeps its `..`, and so is never a file of it.
+/// The target file of a link, relative to the root; `None` for URLs and anchors in the same file. A path that
+/// leaves the workspace keeps its `..`, and so is never a file of it.
 fn resolve(document: &Path, target: &str) -> Option<PathBuf> {
     let target = target.split(['#', '?']).next().unwrap_or_default();
     let has_scheme = target.split_once(':').is_some_and(|(scheme, _)| {
@@ -109,7 +109,7 @@ fn links_of_line(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Every decision stands in the index under a number of its own, and the index names no other.
+/// Checks that every decision is in the index under a number of its own, and that the index has no other.
 fn check_decisions(documents: &[Document], files: &BTreeSet<PathBuf>) -> Vec<Finding> {
     let decisions: Vec<&PathBuf> =
         files.iter().filter(|path| decision_number(path).is_some()).collect();

@@ -1,12 +1,12 @@
-//! The floors of the house: which crate may use which, and where I/O libraries may live.
+//! The layers of the workspace: which crate may depend on which, and which may use I/O libraries.
 //!
-//! **Invariant:** arrows point down only. A new crate, or a new arrow, is a row in [`HOUSE`]
-//! first, so that it is a decision that shows in a diff.
+//! **Invariant:** dependencies point down only. A new crate, or a new dependency between crates, needs a row
+//! in [`HOUSE`] first, so that the decision shows in the diff.
 
 use super::Finding;
 use super::workspace::{Dependency, Package};
 
-/// A crate and what it may use of ours.
+/// A crate and its allowed dependencies in this workspace.
 #[derive(Debug)]
 struct Room {
     floor: u8,
@@ -17,7 +17,7 @@ struct Room {
     crates: &'static [&'static str],
     /// and these only behind a feature.
     optional: &'static [&'static str],
-    /// Whether it decides without acting: no clock, socket, file, thread or global randomness.
+    /// Whether the crate performs no I/O: no clock, socket, file, thread or global randomness.
     pure: bool,
 }
 
@@ -39,10 +39,10 @@ impl Room {
     }
 }
 
-/// Tools stand beside the house: nothing in it may use them.
+/// Tools are outside of the layers: no crate may depend on them.
 const BESIDE: u8 = u8::MAX;
 
-/// Floor, crate, may use. `CONTRIBUTING.md` tells what each is for.
+/// Layer, crate, allowed dependencies. `CONTRIBUTING.md` describes the crates.
 const HOUSE: [Room; 17] = [
     room(0, "potluck-base", &[]).pure(),
     room(0, "potluck-record", &["potluck-base"]).pure(),
@@ -63,7 +63,7 @@ const HOUSE: [Room; 17] = [
     room(BESIDE, "xtask", &["potluck-base", "potluck-record", "potluck-sim"]),
 ];
 
-/// Runtimes, sockets, HTTP and command lines: not for crates that are pure.
+/// Runtimes, sockets, HTTP and command lines: not allowed in pure crates.
 const ACTING: [&str; 9] =
     ["tokio", "noq", "quinn", "axum", "clap", "hyper", "ureq", "reqwest", "mio"];
 
@@ -81,7 +81,7 @@ pub(crate) fn is_machine(package: &str) -> bool {
     room_of(package).is_some_and(|room| room.pure && (1..=2).contains(&room.floor))
 }
 
-/// Every arrow between crates that the table does not have.
+/// Every dependency between crates that the table does not allow.
 pub(crate) fn check(packages: &[Package]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in packages {
@@ -142,7 +142,7 @@ mod tests {
         Package { name: name.into(), manifest, dependencies, ..Package::default() }
     }
 
-    /// What is said about one package that depends on others of ours.
+    /// The findings about one package that depends on other crates of the workspace.
     fn findings(name: &str, dependencies: &[&str]) -> Vec<String> {
         let mut packages = vec![package(name, dependencies)];
         packages.extend(

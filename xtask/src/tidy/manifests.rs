@@ -1,9 +1,9 @@
-//! Every crate takes the lints of the workspace: a crate that forgets them is not checked.
+//! Checks that every crate uses the lints of the workspace.
 
 use super::Finding;
 use super::workspace::Package;
 
-/// The packages whose manifest does not say `[lints] workspace = true`.
+/// The packages whose manifest lacks `[lints] workspace = true`.
 pub(crate) fn check(packages: &[Package]) -> Vec<Finding> {
     packages
         .iter()

@@ -1,19 +1,19 @@
-//! Work that was left for later: notes without an issue, stubs, tests switched off.
+//! Finds unfinished work: notes without an issue, stubs, disabled tests.
 //!
-//! The notes are spelled in parts below, or this file would find itself.
+//! The notes are spelled in parts below, so that the check does not find this file.
 
 use super::Finding;
 use super::scan;
 use super::source::Source;
 
-/// A note that is fine with the number of an issue: `NOTE(#123)`.
+/// A note that is allowed with the number of an issue: `NOTE(#123)`.
 const NOTE: &str = concat!("TO", "DO");
-/// Notes that are never fine, wherever they stand.
+/// Notes that are never allowed.
 const NOTES: [&str; 3] = [concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK")];
-/// Macros that have no place in code that is done.
+/// Macros that finished code does not have.
 const MACROS: [&str; 3] = ["dbg", "todo", "unimplemented"];
 
-/// Every left-over of a file, its tests included.
+/// Every such place in a file, its tests included.
 pub(crate) fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |offset, message: String| {

@@ -1,5 +1,5 @@
-//! Files and the modules they are: names that say nothing, folders with logic in their `mod.rs`,
-//! and files that no module names.
+//! Checks files as modules: file names without meaning, `mod.rs` files with logic, and files that no module
+//! declares.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -10,10 +10,10 @@ use super::scan;
 use super::source::Source;
 use super::workspace::Package;
 
-/// Names under which anything could be filed, and so everything is.
+/// File names without meaning, under which unrelated code collects.
 const NAMELESS: [&str; 5] = ["utils.rs", "common.rs", "helpers.rs", "manager.rs", "prelude.rs"];
 
-/// Everything wrong with the files as modules.
+/// All findings about the files as modules.
 pub(crate) fn check(packages: &[Package], sources: &[Source]) -> Vec<Finding> {
     let reached = Reached::from(packages, sources);
     let mut findings = Vec::new();
@@ -39,7 +39,7 @@ pub(crate) fn check(packages: &[Package], sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
-/// Declares those files test code whose modules only tests compile.
+/// Marks the files of modules that only tests compile as test code.
 pub(crate) fn mark_test_modules(packages: &[Package], sources: &mut [Source]) {
     let reached = Reached::from(packages, sources);
     for source in sources {
@@ -53,7 +53,7 @@ fn is_below(path: &Path, folder: &str) -> bool {
     path.parent().is_some_and(|parent| parent.components().any(|part| part.as_os_str() == folder))
 }
 
-/// Where a `mod.rs` holds anything but `mod name;`, `pub use ..;` and attributes.
+/// Offset of the first item of a `mod.rs` other than `mod name;`, `pub use ..;` and attributes.
 fn first_logic(code: &str) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -85,7 +85,7 @@ fn first_logic(code: &str) -> Option<usize> {
 #[derive(Debug, Default)]
 struct Reached {
     all: BTreeSet<PathBuf>,
-    /// Those that are reached without passing through test code.
+    /// The files that are reached without passing through test code.
     in_production: BTreeSet<PathBuf>,
 }
 
@@ -131,14 +131,14 @@ struct Declaration<'a> {
     name: &'a str,
     /// The inline modules around it, outermost first.
     inline: Vec<&'a str>,
-    /// What `#[path = ".."]` says.
+    /// The value of `#[path = ".."]`.
     path: Option<&'a str>,
     /// Whether only tests compile it.
     test: bool,
 }
 
 impl Declaration<'_> {
-    /// The files it may stand for, when `file` declares it.
+    /// The files that it may refer to, when `file` declares it.
     fn files(&self, file: &Path, is_root: bool) -> Vec<PathBuf> {
         let parent = file.parent().unwrap_or(Path::new(""));
         let mut folder = if is_root || file.file_name().is_some_and(|name| name == "mod.rs") {

@@ -1,8 +1,7 @@
-//! What a pure crate may not name: the clock, sockets, files, threads, global randomness, and
-//! maps whose order differs from run to run.
+//! Names that a pure crate may not use: the clock, sockets, files, threads, global randomness, and maps whose
+//! order differs from run to run.
 //!
-//! The core decides and the shell acts; a simulation repeats itself only if nothing of this leaks
-//! in.
+//! A simulation can be repeated only if its code uses none of these.
 
 use super::Finding;
 use super::layers;
@@ -10,7 +9,7 @@ use super::scan;
 use super::source::Source;
 use super::workspace::Package;
 
-/// A name, or a path, and what to use in its place.
+/// A name, or a path, and its replacement.
 const BANNED: [(&str, &str); 19] = [
     ("HashMap", ORDERED),
     ("HashSet", ORDERED),
@@ -41,7 +40,7 @@ const SHELL: &str = "the shell acts; emit an output and take the answer as an in
 /// not depend on the threads (ADR 0021).
 const THREADS: &str = "crates/sim/src/world/workers.rs";
 
-/// Every name in the production code of pure crates that does not belong there.
+/// Every use of such a name in the production code of pure crates.
 pub(crate) fn check(packages: &[Package], sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in packages.iter().filter(|package| layers::is_pure(&package.name)) {
@@ -86,11 +85,11 @@ fn is_at_or_below(path: &str, name: &str) -> bool {
 struct Import {
     /// In full, without white space and without `as`.
     path: String,
-    /// Where its last part stands.
+    /// Offset of its last part.
     offset: usize,
 }
 
-/// Everything that `use` declarations bring in, groups taken apart.
+/// All imports of `use` declarations, with groups expanded.
 fn imports(code: &str) -> Vec<Import> {
     let mut imports = Vec::new();
     for at in scan::find_words(code, "use") {

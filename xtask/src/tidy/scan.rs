@@ -1,7 +1,7 @@
-//! Telling Rust code from its comments and literals, and finding things in what is left.
+//! Separates Rust code from its comments and literals, and finds items in the code.
 //!
-//! **Invariant:** [`code_only`] keeps every byte offset and every line break, so a place found in
-//! the code is the same place in the file.
+//! **Invariant:** [`code_only`] keeps every byte offset and every line break, so an offset in the code is the
+//! same offset in the file.
 
 use std::ops::Range;
 
@@ -37,7 +37,7 @@ fn blank_end(text: &str, at: usize) -> Option<usize> {
     }
 }
 
-/// Where the comments are, in order. Comments of adjacent lines are apart.
+/// The ranges of the comments, in order. Comments of adjacent lines are separate.
 pub(crate) fn comments(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let (mut found, mut at) = (Vec::new(), 0);
@@ -56,7 +56,7 @@ pub(crate) fn comments(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Where the words of some code are: names, keywords and numbers, in order.
+/// The ranges of the words of some code (names, keywords and numbers), in order.
 pub(crate) fn words(code: &str) -> Vec<Range<usize>> {
     let bytes = code.as_bytes();
     let (mut found, mut at) = (Vec::new(), 0);
@@ -156,7 +156,7 @@ pub(crate) fn skip_space(code: &str, at: usize) -> usize {
     code.len() - code[at..].trim_start().len()
 }
 
-/// Where `pattern` stands on its own, not as a part of a longer word.
+/// The offsets at which `pattern` is a whole word.
 pub(crate) fn find_words<'a>(
     text: &'a str,
     pattern: &'a str,
@@ -170,8 +170,7 @@ pub(crate) fn find_words<'a>(
     })
 }
 
-/// Where the bracket that opens at `open` closes (the offset after it); the end of the code if it
-/// does not.
+/// The offset after the bracket that closes the one at `open`; the end of the code if none does.
 pub(crate) fn bracket_end(code: &str, open: usize) -> usize {
     let mut depth = 0usize;
     for (offset, byte) in code.bytes().enumerate().skip(open) {
@@ -202,7 +201,7 @@ pub(crate) fn attribute_at(code: &str, at: usize) -> Option<Range<usize>> {
     Some(at..bracket_end(code, open))
 }
 
-/// The item after any attributes and white space from `at` on: where it starts.
+/// The start of the item after any attributes and white space from `at` on.
 pub(crate) fn skip_attributes(code: &str, at: usize) -> usize {
     let mut at = skip_space(code, at);
     while let Some(attribute) = attribute_at(code, at) {
@@ -211,8 +210,8 @@ pub(crate) fn skip_attributes(code: &str, at: usize) -> usize {
     at
 }
 
-/// Where the item that starts at `start` ends: after its `;`, after its body, or, for a field or
-/// an arm, before the comma or the bracket that ends it.
+/// The end of the item that starts at `start`: after its `;`, after its body, or, for a field or an arm,
+/// before the comma or the bracket that ends it.
 pub(crate) fn item_end(code: &str, start: usize) -> usize {
     const ITEMS: [&str; 14] = [
         "pub", "fn", "mod", "use", "impl", "struct", "enum", "trait", "const", "static", "type",
@@ -242,7 +241,7 @@ pub(crate) fn item_end(code: &str, start: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// What is left of `text`, with runs of spaces folded.
+    /// The rest of `text`, with runs of spaces folded.
     fn left_of(text: &str) -> String {
         let code = code_only(text);
         assert_eq!(code.len(), text.len(), "offsets moved in {text}");

@@ -1,4 +1,4 @@
-//! How long files and functions may be, tests not counted.
+//! Limits the length of files and functions, tests not counted.
 
 use std::path::Path;
 
@@ -6,14 +6,14 @@ use super::Finding;
 use super::scan;
 use super::source::Source;
 
-/// A file longer than this starts to hold two ideas.
+/// Recommended length of a file.
 pub(crate) const GOOD_FILE_LINES: usize = 400;
-/// A file may not be longer than this.
+/// Maximum length of a file.
 const MAX_FILE_LINES: usize = 700;
-/// A function may not be longer than this, brace to brace.
+/// Maximum length of a function, brace to brace.
 const MAX_FUNCTION_LINES: usize = 70;
 
-/// Too long a file, and every function in it that is too long.
+/// Findings about a file that is too long, and about every function in it that is.
 pub(crate) fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     let lines = source.production_lines();
@@ -36,7 +36,7 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
     findings
 }
 
-/// The files that are longer than is good, longest first.
+/// The files that are longer than recommended, longest first.
 pub(crate) fn long_files(sources: &[Source]) -> Vec<(&Path, usize)> {
     let mut long: Vec<_> = sources
         .iter()

@@ -9,7 +9,7 @@ use super::scan;
 pub(crate) struct Source {
     /// Relative to the root of the workspace.
     pub(crate) path: PathBuf,
-    /// As it stands on disk.
+    /// The contents of the file.
     pub(crate) text: String,
     /// The same without comments and literals; offsets agree with `text`.
     pub(crate) code: String,
@@ -52,7 +52,7 @@ impl Source {
         }
     }
 
-    /// Declares the whole file test code: a module that only tests name.
+    /// Marks the whole file as test code: a module that only tests declare.
     pub(crate) fn mark_all_as_test(&mut self) {
         self.test_lines.fill(true);
     }
@@ -72,7 +72,7 @@ impl Source {
         self.is_test_line(self.line_of(offset))
     }
 
-    /// How many lines are not test code.
+    /// The number of lines that are not test code.
     pub(crate) fn production_lines(&self) -> usize {
         self.test_lines.iter().filter(|test| !**test).count()
     }
@@ -83,7 +83,7 @@ impl Source {
     }
 }
 
-/// Whether cargo, or our habit, makes a file at this path test code.
+/// Whether cargo, or a convention of this project, makes a file at this path test code.
 fn is_test_path(path: &Path) -> bool {
     path.components().any(|part| {
         let part = part.as_os_str();

@@ -1,8 +1,9 @@
-//! The words of the glossary: what has a term of the field is not called by another word.
+//! Checks the words of the glossary: a name or a comment must not use a word that the glossary replaces by a
+//! standard term.
 //!
-//! The table is in `docs/glossary.md`, under [`HEADING`]: a word or a few words on the left, the term on
-//! the right. Names and comments are looked at, strings are not: what the program prints is checked by
-//! its tests.
+//! The table is in `docs/glossary.md`, under [`HEADING`]: a word or a few words on the left, the term on the
+//! right. Names and comments are checked, strings are not: the texts that the program prints have tests of
+//! their own.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use super::workspace::Document;
 const GLOSSARY: &str = "docs/glossary.md";
 const HEADING: &str = "## Words that we do not use";
 
-/// A word that is not used, and the term in its place.
+/// A word that is not used, and the term that replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Avoided {
     /// In lower case, one or several.
@@ -22,7 +23,7 @@ struct Avoided {
     term: String,
 }
 
-/// Every name and comment with a word that the glossary gives up.
+/// Every name and comment with such a word.
 pub(crate) fn check(documents: &[Document], sources: &[Source]) -> Vec<Finding> {
     let Some(glossary) = documents.iter().find(|document| document.path == Path::new(GLOSSARY))
     else {

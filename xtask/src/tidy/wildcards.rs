@@ -1,13 +1,14 @@
-//! Machines handle each variant of an input by name: a new variant must not compile and do nothing.
+//! Checks that protocol machines handle each variant of an input by name: a new variant must not compile and
+//! do nothing.
 //!
-//! The compiler checks that (`clippy::wildcard_enum_match_arm`); this checks that it is told to.
+//! The compiler checks that (`clippy::wildcard_enum_match_arm`); this module checks that the lint is on.
 
 use super::Finding;
 use super::layers;
 use super::source::Source;
 use super::workspace::Package;
 
-/// The line that a machine crate has at its head.
+/// The line that a machine crate has at the beginning.
 const DENIED: &str = "#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]";
 /// The name of the lint, as an exception would write it.
 const LINT: &str = concat!("clippy::wildcard", "_enum_match_arm");

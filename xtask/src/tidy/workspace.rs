@@ -1,7 +1,7 @@
 //! Reading the workspace: its files from the disk, its packages from `cargo metadata`.
 //!
-//! **Invariant:** the only file of tidy that performs I/O. All paths it hands on are relative to
-//! the root of the workspace.
+//! **Invariant:** this is the only file of tidy that performs I/O. All paths it returns are relative to the
+//! root of the workspace.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use super::modules;
 use super::source::Source;
 use crate::run::cargo;
 
-/// Everything the checks look at.
+/// The input of the checks.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     /// The members of the workspace.
@@ -51,20 +51,20 @@ pub(crate) struct Package {
     pub(crate) name: String,
     /// Its `Cargo.toml`.
     pub(crate) manifest: PathBuf,
-    /// What that file says.
+    /// The contents of that file.
     pub(crate) manifest_text: String,
     /// The first file of each library, program, test, bench and build script.
     pub(crate) targets: Vec<PathBuf>,
-    /// What it depends on, whatever the kind.
+    /// Its dependencies of all kinds.
     pub(crate) dependencies: Vec<Dependency>,
 }
 
-/// An arrow between two packages.
+/// A dependency between two packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dependency {
-    /// The package it points to.
+    /// The package that is depended on.
     pub(crate) name: String,
-    /// Whether only a feature switches it on.
+    /// Whether only a feature enables it.
     pub(crate) optional: bool,
     /// Whether only tests need it.
     pub(crate) dev: bool,
@@ -73,9 +73,9 @@ pub(crate) struct Dependency {
 /// A Markdown file.
 #[derive(Debug, Clone)]
 pub(crate) struct Document {
-    /// Where it stands.
+    /// Its path.
     pub(crate) path: PathBuf,
-    /// What it says.
+    /// Its contents.
     pub(crate) text: String,
 }
 
@@ -127,7 +127,7 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// Adds every file below `root/folder`, but nothing of git's and nothing that cargo built.
+/// Adds every file below `root/folder`, except those of git and build outputs.
 fn collect_files(root: &Path, folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<(), String> {
     let failed = |error| format!("cannot list {}: {error}", root.join(folder).display());
     for entry in fs::read_dir(root.join(folder)).map_err(failed)? {

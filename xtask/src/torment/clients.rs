@@ -1,5 +1,5 @@
-//! Clients of records: they read, write, merge and delete through nodes by chance, and write down
-//! what they asked and were told.
+//! Clients of records: they read, write, merge and delete through random nodes, and record their requests and
+//! the answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,24 +17,24 @@ use serde_json::Value as Json;
 use super::http::{self, Call, Client, Endpoint};
 use super::recorder::Recorder;
 
-/// Names in use at the same time; a third of them are of the kind where the last one wins.
+/// Names in use at the same time; a third of them are of the kind where the last write wins.
 const SLOTS: usize = 24;
-/// Operations on a name after which another name takes its place.
+/// Operations on a name after which another name replaces it.
 const USES: u64 = 60;
 /// Longest wait for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(8);
-/// A client thinks for up to this many milliseconds between two operations.
+/// Longest pause of a client between two operations, in milliseconds.
 const THINK_MS: u64 = 40;
-/// An answer that takes longer is not in time.
+/// An answer that takes longer is late.
 const IN_TIME: Duration = Duration::from_secs(1);
-/// How long a node that did not answer in time is mostly left alone.
+/// How long a node that answered late is mostly avoided.
 const LEFT_ALONE: Duration = Duration::from_secs(5);
-/// How often one that is left alone is asked all the same.
+/// Probability that an avoided node is asked all the same.
 const SLOW_CHANCE: f64 = 0.1;
-/// Values that a client leaves beside each other before it merges them.
+/// Sibling values that a client leaves before it merges them.
 const SIBLINGS: usize = 3;
 
-/// The names that clients use, now and before.
+/// The names that clients use, and those they used before.
 #[derive(Debug)]
 pub(super) struct Names {
     uses: Vec<AtomicU64>,
@@ -45,7 +45,7 @@ impl Names {
         Self { uses: (0..SLOTS).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// A name by chance, and whether the last one wins there.
+    /// A random name, and whether the last write wins there.
     fn pick(&self, rng: &mut Rng) -> (String, bool) {
         let slot = rng.below(SLOTS as u64) as usize;
         let generation = self.uses[slot].fetch_add(1, Ordering::Relaxed) / USES;
@@ -63,11 +63,11 @@ pub(super) struct Worker {
     pub(super) names: Arc<Names>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) stop: Arc<AtomicBool>,
-    /// Nodes that did not answer in time, and until when they are mostly left alone.
+    /// Nodes that answered late, and until when they are mostly avoided.
     pub(super) slow: BTreeMap<usize, Duration>,
 }
 
-/// What a write asks for.
+/// The parameters of a write.
 struct Draft {
     value: Option<String>,
     lww: bool,
@@ -77,7 +77,7 @@ struct Draft {
 
 /// A request of a client.
 struct Asked {
-    /// The number under which the recorder has the operation.
+    /// The recorder's number of the operation.
     operation: usize,
     /// The index of the node that was asked.
     node: usize,
@@ -85,7 +85,7 @@ struct Asked {
     at: Duration,
 }
 
-/// What a reader was told, and what a write carries to supersede it.
+/// The answer to a read, with the context of a write that supersedes it.
 struct Told {
     operation: usize,
     values: Vec<String>,
@@ -93,7 +93,7 @@ struct Told {
 }
 
 impl Worker {
-    /// Works until it is told to stop.
+    /// Works until the run stops.
     pub(super) fn work(mut self) {
         let client = Client::new(Some(ANSWER_MAX));
         let mut count = 0;
@@ -110,7 +110,7 @@ impl Worker {
         }
     }
 
-    /// A name where the last one wins.
+    /// An operation on a name where the last write wins.
     fn last(&mut self, client: &Client, name: &str, value: String) {
         if self.rng.chance(0.5) {
             self.get(client, name);
@@ -121,7 +121,7 @@ impl Worker {
         }
     }
 
-    /// A name where values stand beside each other until a client merges them.
+    /// An operation on a name where siblings stay until a client merges them.
     fn merge(&mut self, client: &Client, name: &str, value: String) {
         let plain = |value| Draft { value, lww: false, basis: Basis::NodeRead, context: None };
         let blind = |value| Draft {
@@ -163,7 +163,7 @@ impl Worker {
         }
     }
 
-    /// Writes with what was read; with nothing where there was nothing.
+    /// Writes with the context that was read; with the context `none` if the name had no value.
     fn supersede(&mut self, client: &Client, name: &str, told: Told, value: Option<String>) {
         let (basis, context) = match told.context {
             Some(context) => (Basis::Read(told.operation), context),
@@ -172,8 +172,8 @@ impl Worker {
         self.write(client, name, Draft { value, lww: false, basis, context: Some(context) });
     }
 
-    /// A node by chance; one that was silent a moment ago comes rarely, so that it does not keep
-    /// all clients waiting.
+    /// A random node; one that answered late a moment ago is chosen rarely, so that it does not keep all
+    /// clients waiting.
     fn node(&mut self) -> usize {
         let now = self.recorder.now();
         loop {
@@ -185,7 +185,7 @@ impl Worker {
         }
     }
 
-    /// Notes whether an answer came in time, and what it was.
+    /// Records an answer, and whether it came in time.
     fn end(&mut self, asked: &Asked, answer: Answer) {
         let now = self.recorder.now();
         if now.saturating_sub(asked.at) > IN_TIME {
@@ -218,7 +218,7 @@ impl Worker {
         told
     }
 
-    /// Writes; gives what was there instead if siblings were.
+    /// Writes; if siblings are in the way, returns them.
     fn write(&mut self, client: &Client, name: &str, draft: Draft) -> Option<Told> {
         let (number, at) = (self.node(), self.recorder.now());
         let nodes = Arc::clone(&self.nodes);
@@ -253,7 +253,7 @@ impl Worker {
         told
     }
 
-    /// What an answer says of a record.
+    /// The recorded answer, and the state of the record in it.
     fn told(&self, operation: usize, answer: Option<&http::Answer>) -> (Answer, Option<Told>) {
         let nothing = (Answer::Unknown, None);
         let Some(answer) = answer else { return nothing };

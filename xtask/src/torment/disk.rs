@@ -1,4 +1,4 @@
-//! A small disk a node, and how it is filled.
+//! A small disk for each node, and a way to fill it.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::tools::call;
 
-/// Room for a node: what it keeps free (64 MiB), and room for what it writes in a run.
+/// Size of a node's disk: 64 MiB that it keeps free, and room for the data of a run.
 const DISK: &str = "320m";
-/// The file that takes all the room there is.
+/// The file that takes all free room.
 const BALLAST: &str = "ballast";
 
 /// Mounts the disk of a node below `folder`, which is made.
@@ -21,20 +21,20 @@ pub(super) fn make(folder: &Path) -> Result<PathBuf, String> {
     Ok(data)
 }
 
-/// Leaves no room.
+/// Takes all free room.
 pub(super) fn fill(folder: &Path) -> Result<(), String> {
     let path = folder.join(BALLAST);
     let mut file =
         File::create(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
     for size in [1 << 20, 1 << 12] {
         let block = vec![0; size];
-        // The error is that the disk is full, which is what is wanted.
+        // The loop ends with the error that the disk is full.
         while file.write_all(&block).is_ok() {}
     }
     Ok(())
 }
 
-/// Makes room again.
+/// Frees the room again.
 pub(super) fn empty(folder: &Path) -> Result<(), String> {
     let path = folder.join(BALLAST);
     fs::remove_file(&path).map_err(|error| format!("cannot remove {}: {error}", path.display()))

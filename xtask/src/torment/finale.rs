@@ -1,5 +1,5 @@
-//! The end of a run: after the last fault all nodes must say the same, and a node that is killed
-//! for good must be listed dead by all others.
+//! The end of a run: after the last fault all nodes must give the same answers, and a node that is killed for
+//! good must be listed dead by all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ const AGREED_MAX: Duration = Duration::from_secs(60);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Readers at each node.
 const READERS: usize = 4;
-/// Between two rounds.
+/// Pause between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Plays it. How long it took until all nodes agreed, if they did.
+/// Runs the end. Returns the time until all nodes agreed, if they did.
 pub(super) fn play(stage: &mut Stage) -> Result<Option<Duration>, String> {
     let agreed = all_agree(stage);
-    // What is listed wrongly now must be right after this time; a rule judges it.
+    // A wrong listing must be corrected within this time; a rule of the checker judges it.
     stage.wait(ALIVE_WITHIN.saturating_sub(agreed.unwrap_or(AGREED_MAX)));
     let killed = stage.nodes.len() - 1;
     say(&format!("the end: node {killed} is killed for good"))?;
@@ -51,7 +51,7 @@ fn is_listed_dead(stage: &Stage, killed: usize) -> bool {
     newest.values().all(|listed| *listed == Listed::Gone)
 }
 
-/// Reads every key through every node until all say the same of it.
+/// Reads every key through every node until all answers are the same.
 fn all_agree(stage: &Stage) -> Option<Duration> {
     let began = Instant::now();
     let mut open: BTreeSet<String> = {
@@ -104,7 +104,8 @@ fn read_all(stage: &Stage, keys: &BTreeSet<String>) -> BTreeMap<String, Vec<Last
         .collect();
     let mut all: BTreeMap<String, Vec<LastRead>> = BTreeMap::new();
     for reader in readers {
-        // A reader that panicked has said so; its reads are missing, which no node is blamed for.
+        // A reader that panicked has printed it; its reads are missing, and the nodes are not blamed for
+        // that.
         for (key, last) in reader.join().unwrap_or_default() {
             all.entry(key).or_default().push(last);
         }

@@ -8,12 +8,12 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Request;
 
-/// Longest wait for a connection; where a process is dead there is an answer at once.
+/// Longest wait for a connection; a port without a process refuses at once.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// Larger than any answer that is asked for.
+/// Larger than any expected answer.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 
-/// Where a node is reached, and who it is.
+/// The address of a node, and its identity.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) number: usize,
@@ -22,7 +22,7 @@ pub(super) struct Endpoint {
     pub(super) token: Option<String>,
     /// The key with which it signs, in hex.
     pub(super) public_key: String,
-    /// Its place in the network, in hex.
+    /// Its node id, in hex.
     pub(super) id: String,
     /// Grows with every start of its process.
     pub(super) life: AtomicU32,
@@ -34,7 +34,7 @@ impl Endpoint {
     }
 }
 
-/// What a node is asked.
+/// A request to a node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call<'a> {
     /// The HTTP method.
@@ -54,7 +54,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What a node answered.
+/// The answer of a node.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -63,7 +63,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON; null if it is none.
+    /// The body as JSON; null if it is not JSON.
     pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
@@ -88,7 +88,7 @@ impl Client {
         Self { agent: Agent::from(config) }
     }
 
-    /// One request; `None` if there was no whole answer.
+    /// One request; `None` if there was no complete answer.
     pub(super) fn ask(&self, node: &Endpoint, call: &Call<'_>) -> Option<Answer> {
         let Call { method, path, context, body } = *call;
         let mut request = Request::builder().method(method).uri(format!("{}{path}", node.base));
@@ -115,7 +115,7 @@ impl Client {
         Some(Answer { status, context, body: read.ok()? })
     }
 
-    /// A stream of events; `None` if the node does not give it.
+    /// A stream of events; `None` if the node refuses it.
     pub(super) fn stream(&self, node: &Endpoint, path: &str) -> Option<impl Read + use<>> {
         let mut request = Request::builder().uri(format!("{}{path}", node.base));
         if let Some(token) = &node.token {

@@ -1,7 +1,7 @@
-//! The wires: a network namespace a node, joined by a bridge, and what breaks and slows them.
+//! The virtual network: a network namespace for each node, joined by a bridge, and the faults on it.
 //!
-//! Every node has two interfaces: `eth0` on the bridge over which nodes speak, which faults touch,
-//! and `eth1` on another bridge over which clients reach its HTTP port, which no fault touches.
+//! Every node has two interfaces: `eth0` on the bridge between the nodes, which faults affect, and `eth1` on
+//! another bridge over which clients reach its HTTP port, which no fault affects.
 //!
 //! **Invariant:** all of it lies in the network namespace of this process, made for this run.
 
@@ -11,9 +11,9 @@ use crate::tools::{call, call_with};
 
 /// The table of rules in a node's namespace.
 const TABLE: &str = "torment";
-/// Where the nodes speak with each other.
+/// The UDP port of the nodes.
 const PORT: u16 = 12_345;
-/// Where their clients speak with them.
+/// The HTTP port of the nodes.
 const HTTP_PORT: u16 = 8_080;
 
 /// The node's address for other nodes.
@@ -60,14 +60,14 @@ pub(super) fn make(nodes: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// In which direction something is lost, as the node sees it.
+/// The direction in which packets are lost, as seen from the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     In,
     Out,
 }
 
-/// What a node loses: everything to or from some nodes, or a share of everything.
+/// Packet loss of a node: everything to or from some nodes, or a share of everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Loss {
     /// All that comes from, or goes to, these nodes.
@@ -106,24 +106,24 @@ fn addresses(node: usize) -> String {
     address(node).to_string()
 }
 
-/// Makes a node lose this from now on.
+/// Sets the packet loss of a node.
 pub(super) fn lose(node: usize, losses: &[Loss]) -> Result<(), String> {
     call_with(&format!("ip netns exec {} nft -f -", namespace(node)), &rules(losses))
 }
 
-/// The node loses nothing any more.
+/// Ends the packet loss of a node.
 pub(super) fn mend(node: usize) -> Result<(), String> {
     call(&format!("ip netns exec {} nft flush ruleset", namespace(node)))
 }
 
-/// Slows the node's line in both directions.
+/// Limits the rate of the node's link in both directions.
 pub(super) fn slow(node: usize, rate: &str) -> Result<(), String> {
     let shape = format!("root tbf rate {rate} burst 4kb latency 400ms");
     call(&format!("tc -n {} qdisc replace dev eth0 {shape}", namespace(node)))?;
     call(&format!("tc qdisc replace dev wire{node} {shape}"))
 }
 
-/// The node's line is as fast as it was.
+/// Ends the limit.
 pub(super) fn fast(node: usize) -> Result<(), String> {
     call(&format!("tc -n {} qdisc del dev eth0 root", namespace(node)))?;
     call(&format!("tc qdisc del dev wire{node} root"))

@@ -1,4 +1,4 @@
-//! The faults by name, whom they strike, and how many nodes they disturb.
+//! The faults: their names, effects, and how many nodes they affect.
 
 use potluck_base::Rng;
 use potluck_sim::check::history::faults::Effect;
@@ -14,9 +14,9 @@ pub(super) enum Nemesis {
     Pause,
     /// `SIGTERM` with `on_term = pause`, and a start at once.
     Restart,
-    /// The network in two parts.
+    /// The network split into two parts.
     Halves,
-    /// One node that is not heard, or that does not hear.
+    /// One node that sends but does not receive, or receives but does not send.
     OneWay,
     /// Two parts, and one node that reaches both.
     Bridge,
@@ -72,7 +72,7 @@ impl Nemesis {
         matches!(self, Self::Clock | Self::Jumps)
     }
 
-    /// What it does to its nodes.
+    /// Its effect on its nodes.
     pub(super) const fn effect(self) -> Effect {
         match self {
             Self::Kill | Self::KillAll | Self::Restart => Effect::Down,
@@ -82,7 +82,7 @@ impl Nemesis {
         }
     }
 
-    /// How many nodes of `nodes` it strikes.
+    /// How many nodes of `nodes` it affects.
     pub(super) fn struck(self, nodes: usize, rng: &mut Rng) -> usize {
         let up_to = |most: u64, rng: &mut Rng| 1 + rng.below(most) as usize;
         let count = match self {
@@ -90,7 +90,7 @@ impl Nemesis {
             Self::KillAll => nodes,
             Self::Pause | Self::Restart | Self::Clock | Self::Slow => up_to(2, rng),
             Self::Halves => nodes / 2,
-            // All but the one in the middle.
+            // All but the node that reaches both parts.
             Self::Bridge => nodes - 1,
             Self::OneWay | Self::Jumps => 1,
             Self::Loss | Self::Full => up_to(3, rng),

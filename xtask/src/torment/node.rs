@@ -17,16 +17,16 @@ use crate::{sandbox, tools};
 const READY_MAX: Duration = Duration::from_secs(60);
 /// A clean stop must end within this; then the process is killed.
 const STOP_MAX: Duration = Duration::from_secs(15);
-/// How often a file or a process is looked at while something is waited for.
+/// How often a file or a process is checked during a wait.
 const LOOK: Duration = Duration::from_millis(20);
-/// Where Debian and others put the library of `faketime` for programs with threads.
+/// Where Debian and others install the library of `faketime` for programs with threads.
 const FAKETIME: [&str; 3] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
     "/usr/lib/faketime/libfaketimeMT.so.1",
 ];
 
-/// The library that lies about the clock, if it is installed.
+/// The library that changes the clock of a process, if it is installed.
 pub(super) fn faketime() -> Option<&'static Path> {
     FAKETIME.into_iter().map(Path::new).find(|path| path.is_file())
 }
@@ -42,7 +42,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Makes the folders of a node; starts nothing.
+    /// Makes the folders of a node without starting it.
     pub(super) fn new(number: usize, program: &Path, below: &Path) -> Result<Self, String> {
         let folder = below.join(format!("node{number}"));
         let data = disk::make(&folder)?;
@@ -60,7 +60,7 @@ impl Node {
         Ok(node)
     }
 
-    /// The token that its port asks for.
+    /// The token of its HTTP port.
     pub(super) fn token(&self) -> Option<String> {
         let text = fs::read_to_string(self.data.join("token")).ok()?;
         Some(text.trim().to_owned()).filter(|token| !token.is_empty())
@@ -70,17 +70,17 @@ impl Node {
         self.folder.with_extension(what)
     }
 
-    /// Sets its clock wrong by this number of seconds.
+    /// Sets its clock off by this number of seconds.
     pub(super) fn set_clock(&self, seconds: i64) -> Result<(), String> {
         let path = self.log("clock");
-        // Whole or not at all: the library may read at any time.
+        // Replaced atomically: the library may read the file at any time.
         let new = self.log("clock-new");
         fs::write(&new, format!("{seconds:+}\n"))
             .and_then(|()| fs::rename(&new, &path))
             .map_err(|error| format!("cannot set the clock of node {}: {error}", self.number))
     }
 
-    /// Waits until its process, which was started, is in the network.
+    /// Waits until its started process has joined the network.
     pub(super) fn wait_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + READY_MAX;
         while !self.said().lines().any(|line| line == "ready") {
@@ -108,7 +108,7 @@ impl Node {
             command
                 .arg(format!("LD_PRELOAD={}", library.display()))
                 .arg(format!("FAKETIME_TIMESTAMP_FILE={}", self.log("clock").display()))
-                // The file is read again every second. Time that only goes on is true.
+                // The library reads the file again every second. The monotonic clock is not changed.
                 .args(["FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"])
                 .arg("DONT_FAKE_MONOTONIC=1");
         }
@@ -121,7 +121,7 @@ impl Node {
             .args(["--listen", &lab::listen(self.number), "--http", &lab::http(self.number)])
             .arg("--data")
             .arg(&self.data);
-        // Two entries: one of them may be down at the same time.
+        // Two entry points: one of them may be down at the same time.
         for entry in [0, 1].into_iter().filter(|entry| *entry != self.number) {
             command.arg(lab::listen(entry));
         }
@@ -151,12 +151,12 @@ impl Node {
         lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
 
-    /// Where it writes to stderr.
+    /// The file of its stderr.
     pub(super) fn errors(&self) -> PathBuf {
         self.log("err")
     }
 
-    /// Whether its process should be there and is not.
+    /// Whether its process has ended unexpectedly.
     pub(super) fn has_died(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
     }
@@ -187,7 +187,7 @@ impl Node {
         self.child.as_ref().map_or(Ok(()), |child| tools::signal(name, child.id()))
     }
 
-    /// Leaves it no room on its disk, or gives the room back.
+    /// Fills its disk, or frees the room again.
     pub(super) fn fill_disk(&self, is_full: bool) -> Result<(), String> {
         if is_full { disk::fill(&self.folder) } else { disk::empty(&self.folder) }
     }

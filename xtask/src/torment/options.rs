@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The options of the command line.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ Needs root (or user namespaces), ip and tc (iproute2), nft (nftables), unshare a
 Exit code 0: no violation; 1: violations, and the file with the history; 2: it could not run.
 ";
 
-/// What was asked for.
+/// The parsed options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) minutes: u64,

@@ -1,4 +1,4 @@
-//! Which faults strike whom and when, drawn from the seed before the run begins.
+//! The plan of a run: which faults affect which nodes and when, drawn from the seed before the run begins.
 
 use std::time::Duration;
 
@@ -12,24 +12,24 @@ const EPISODE_MIN: u64 = 7;
 const EPISODE_MAX: u64 = 23;
 /// Shortest and longest time between two episodes, in seconds.
 const BETWEEN: (u64, u64) = (6, 14);
-/// Undisturbed time at the begin, in seconds.
+/// Time without faults at the beginning, in seconds.
 const CALM: u64 = 5;
 
 /// One fault with a begin and an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Episode {
     pub(super) nemesis: Nemesis,
-    /// Whom it strikes.
+    /// The affected nodes.
     pub(super) nodes: Vec<usize>,
     /// A choice within the nemesis: a direction, a sign.
     pub(super) is_other_way: bool,
-    /// How long it waits before it strikes.
+    /// Time before it begins.
     pub(super) after: Duration,
     /// How long it lasts.
     pub(super) lasts: Duration,
 }
 
-/// All episodes of a run: every nemesis comes once before one comes again.
+/// All episodes of a run: every nemesis is used once before one is used again.
 pub(super) fn draw(seed: u64, nodes: usize, minutes: u64, nemeses: &[Nemesis]) -> Vec<Episode> {
     let mut rng = Rng::from_number(seed).fork("plan");
     let mut left = Duration::from_secs(60 * minutes).saturating_sub(Duration::from_secs(CALM));

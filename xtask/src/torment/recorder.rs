@@ -1,4 +1,4 @@
-//! The history of a run while it is made: many threads write, one judges.
+//! Records the history of a run: many threads write, one judges.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,10 @@ use potluck_sim::check::history::messages::{Heard, Publication, Stream};
 use potluck_sim::check::history::operation::{Answer, Covered, Operation};
 use potluck_sim::check::history::records::LastRead;
 
-/// Operations of one run at most; clients stop at it.
+/// Most operations of one run; clients stop there.
 const OPERATIONS_MAX: usize = 2_000_000;
 
-/// Everything that was seen.
+/// Everything that was recorded.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     pub(super) operations: Vec<Operation>,
@@ -23,7 +23,7 @@ pub(super) struct Seen {
     pub(super) views: Vec<View>,
     pub(super) faults: Faults,
     pub(super) last: BTreeMap<String, Vec<LastRead>>,
-    /// What must never happen whatever the history says: a process that died by itself.
+    /// Events that must never happen: a process that ended by itself.
     pub(super) accidents: Vec<(Duration, String)>,
     writers: BTreeMap<String, u32>,
 }
@@ -54,14 +54,14 @@ impl Recorder {
         self.seen().operations.len() < OPERATIONS_MAX
     }
 
-    /// A client asks for something.
+    /// Records the request of a client.
     pub(super) fn ask(&self, operation: Operation) -> usize {
         let mut seen = self.seen();
         seen.operations.push(operation);
         seen.operations.len() - 1
     }
 
-    /// It is answered.
+    /// Records its answer.
     pub(super) fn answer(&self, number: usize, answer: Answer) {
         let now = self.now();
         let operation = &mut self.seen().operations[number];
@@ -76,7 +76,7 @@ impl Recorder {
         *seen.writers.entry(public_key.to_owned()).or_insert(next)
     }
 
-    /// What a context covers; nothing if it cannot be read.
+    /// The versions that a context covers; `None` if it cannot be read.
     pub(super) fn covered(&self, context: &str) -> Option<Covered> {
         let context: Context = context.parse().ok()?;
         let covered = context
@@ -86,7 +86,7 @@ impl Recorder {
         Some(covered)
     }
 
-    /// A fault begins.
+    /// Records that a fault begins.
     pub(super) fn begin(&self, name: &str, nodes: &[usize], effect: Effect) -> usize {
         let from = self.now();
         let nodes = nodes.iter().copied().collect();
@@ -94,13 +94,13 @@ impl Recorder {
         self.seen().faults.push(fault)
     }
 
-    /// A fault ends.
+    /// Records that a fault ends.
     pub(super) fn end(&self, fault: usize) {
         let now = self.now();
         self.seen().faults.end(fault, now);
     }
 
-    /// A subscription is in force.
+    /// Records that a subscription is active.
     pub(super) fn open(&self, node: usize) -> usize {
         let opened = self.now();
         let mut seen = self.seen();
@@ -108,19 +108,19 @@ impl Recorder {
         seen.streams.len() - 1
     }
 
-    /// A subscription was told something.
+    /// Records an event of a subscription.
     pub(super) fn hear(&self, stream: usize, heard: Heard) {
         let now = self.now();
         self.seen().streams[stream].heard.push((now, heard));
     }
 
-    /// A subscription has ended.
+    /// Records the end of a subscription.
     pub(super) fn close(&self, stream: usize) {
         let now = self.now();
         self.seen().streams[stream].closed = now;
     }
 
-    /// Something that must not happen.
+    /// Records an event that must not happen.
     pub(super) fn accident(&self, what: String) {
         let now = self.now();
         self.seen().accidents.push((now, what));

@@ -1,4 +1,4 @@
-//! What a run prints and leaves behind.
+//! The output of a run and the files it writes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use super::recorder::Seen;
 
 /// Violations that are printed; the file has all of them.
 const SHOWN_MAX: usize = 12;
-/// What is no fault's time.
+/// The name of the time without faults.
 const CALM: &str = "calm";
 
 /// Counts of one nemesis.
@@ -58,7 +58,7 @@ impl std::fmt::Display for Share {
     }
 }
 
-/// The fault in whose time something happened: one that goes on, or the last one before.
+/// The latest fault in progress at a time; with `is_after_too` the latest one that had begun.
 fn fault_at(faults: &[Fault], at: Duration, is_after_too: bool) -> Option<&Fault> {
     faults
         .iter()
@@ -83,7 +83,7 @@ fn rows(seen: &Seen, verdict: &Verdict) -> BTreeMap<String, Row> {
             (false, true) => &mut row.struck_reads,
             (true, true) => &mut row.struck_writes,
         };
-        // A deletion of what is not there, and the like, is an answer as well.
+        // A refusal, such as that of deleting an absent record, counts as an answer.
         let is_there = is_available(&operation.answer)
             || matches!(operation.answer, Answer::Refused) && !is_struck;
         share.count(is_there);
@@ -199,7 +199,7 @@ fn summary(out: &mut impl Write, seen: &Seen, agreed: Option<Duration>) -> io::R
     }
 }
 
-/// How long after their acceptance messages came.
+/// The times from the acceptance of messages to their arrival.
 fn delays(seen: &Seen) -> Vec<Duration> {
     let accepted: BTreeMap<&str, Duration> = seen
         .published
@@ -215,7 +215,7 @@ fn delays(seen: &Seen) -> Vec<Duration> {
         .collect()
 }
 
-/// Writes the whole history as JSON lines, and what the nodes said, into a folder.
+/// Writes the whole history as JSON lines, and the stderr of the nodes, into a folder.
 pub(super) fn save(
     folder: &Path,
     seed: u64,
@@ -225,7 +225,7 @@ pub(super) fn save(
 ) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     for (number, node) in nodes.iter().enumerate() {
-        // A node that said nothing has no file.
+        // A node that wrote nothing has no file.
         let _ = fs::copy(node.errors(), folder.join(format!("seed-{seed}-node{number}.err")));
     }
     let path = folder.join(format!("seed-{seed}.jsonl"));

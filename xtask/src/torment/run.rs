@@ -1,4 +1,4 @@
-//! The run inside the namespaces: makes the nodes, lets clients work while faults strike, judges.
+//! The run inside the namespaces: starts the nodes, lets clients work during the faults, judges the history.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -41,9 +41,9 @@ pub(super) const DEAD_WITHIN: Duration = Duration::from_secs(30);
 const HAND_OVER: Duration = Duration::from_secs(5);
 /// Undisturbed time after which an accepted message must have come.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// A message that comes later was lost on its way and asked for again.
+/// A message that arrives later was lost and requested again.
 const IN_TIME: Duration = Duration::from_millis(400);
-/// A message that is dated this much before a subscription is given to it, since clocks differ.
+/// A message dated up to this long before a subscription may belong to it, since clocks differ.
 const CLOCKS: Duration = Duration::from_secs(60);
 
 /// Runs all of it. Exit code 1: there were violations.
@@ -85,7 +85,7 @@ fn form(options: &Options, program: &Path, recorder: Arc<Recorder>) -> Result<St
         .map(|number| Node::new(number, program, Path::new("/run/torment")))
         .collect::<Result<Vec<Node>, String>>()?;
     let mut stage = Stage { nodes, endpoints: Arc::default(), recorder };
-    // All at once: the first two enter by each other.
+    // All at once: the first two are entry points of each other.
     stage.start(&(0..options.nodes).collect::<Vec<_>>())?;
     let client = Client::new(Some(Duration::from_secs(5)));
     let mut endpoints = Vec::new();
@@ -150,7 +150,7 @@ impl Crew {
         for number in 0..stage.endpoints.len() {
             let part =
                 || (Arc::clone(&stage.endpoints), Arc::clone(&stage.recorder), Arc::clone(&stop));
-            // These two listen until the run is over.
+            // These two run until the end.
             let (nodes, recorder, _) = part();
             thread::spawn(move || topics::subscribe(&nodes[number], &recorder));
             let (nodes, recorder, _) = part();
@@ -161,17 +161,17 @@ impl Crew {
         Self { stop, workers }
     }
 
-    /// Lets all finish what they are at.
+    /// Lets all threads finish their current operation.
     fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for worker in self.workers {
-            // A worker that panicked has said so; its operations are in the history.
+            // A worker that panicked has printed it; its operations are in the history.
             let _ = worker.join();
         }
     }
 }
 
-/// Plays the plan, and goes on until the minutes are over.
+/// Runs the plan, and continues until the minutes are over.
 fn play(stage: &mut Stage, options: &Options, nemeses: &[Nemesis]) -> Result<(), String> {
     let length = Duration::from_secs(60 * options.minutes);
     let deadline = Instant::now() + length;
@@ -192,7 +192,7 @@ fn play(stage: &mut Stage, options: &Options, nemeses: &[Nemesis]) -> Result<(),
     Ok(())
 }
 
-/// All rules over all that was seen.
+/// Applies all rules to the recorded history.
 fn judge(seen: &Seen, nodes: usize, ended: Duration) -> Verdict {
     // A minority of the replicas of each record.
     let tolerated = (REPLICATION.min(nodes) - 1) / 2;

@@ -1,4 +1,4 @@
-//! Strikes and mends: what each nemesis does to the nodes.
+//! Begins and ends the faults of each nemesis.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,13 +14,13 @@ use super::node::Node;
 use super::plan::Episode;
 use super::recorder::Recorder;
 
-/// Share of the datagrams that a lossy line loses, in percent, in each direction.
+/// Share of the datagrams that a lossy link loses, in percent, in each direction.
 const LOSS_PERCENT: u8 = 20;
-/// How wrong a wrong clock is, in seconds: less than the five minutes that records may lie ahead.
+/// Offset of a wrong clock in seconds: less than the five minutes by which records may be dated ahead.
 const CLOCK_SECONDS: i64 = 180;
-/// How fast a slow line is.
+/// The rate of a slow link.
 const SLOW_RATE: &str = "256kbit";
-/// How often a running episode is looked at.
+/// How often the processes are checked during an episode.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The nodes and what is recorded of them.
@@ -31,7 +31,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Plays one episode from its strike to its end.
+    /// Runs one episode from its beginning to its end.
     pub(super) fn play(&mut self, episode: &Episode) -> Result<(), String> {
         self.wait(episode.after);
         let nemesis = episode.nemesis;
@@ -47,7 +47,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits, and notes processes that end meanwhile.
+    /// Waits, and records processes that end meanwhile.
     pub(super) fn wait(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
         loop {
@@ -60,7 +60,7 @@ impl Stage {
         }
     }
 
-    /// A process that ended by itself is an accident; it is started again.
+    /// Records a process that ended by itself as an accident, and starts it again.
     fn look_after(&mut self) {
         for number in 0..self.nodes.len() {
             if !self.nodes[number].has_died() {
@@ -69,7 +69,7 @@ impl Stage {
             let words = self.nodes[number].last_words();
             self.recorder.accident(format!("the process of node {number} ended: {words}"));
             let fault = self.recorder.begin("accident", &[number], Effect::Down);
-            // It is gone; what cannot be killed any more is no error.
+            // The process has ended; that it cannot be killed any more is no error.
             let _ = self.nodes[number].kill();
             if let Err(error) = self.start(&[number]) {
                 self.recorder.accident(error);
@@ -167,7 +167,7 @@ impl Stage {
     }
 }
 
-/// Nothing passes between these two groups any more.
+/// Drops all packets between these two groups.
 fn cut(left: &[usize], right: &[usize]) -> Result<(), String> {
     let both = [Direction::In, Direction::Out];
     let losses = both.map(|direction| Loss::Peers(direction, right.to_vec()));

@@ -1,4 +1,4 @@
-//! Publishers and subscribers of one topic, one of each a node.
+//! Publishers and subscribers of one topic, one of each for every node.
 
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use super::http::{Call, Client, Endpoint};
 use super::recorder::Recorder;
 
 const TOPIC: &str = "/v1/topics/torment";
-/// Between two messages of one node.
+/// Pause between two messages of one node.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait until a node has accepted a message.
 const ACCEPT_MAX: Duration = Duration::from_secs(5);
-/// Before a subscription is tried again.
+/// Pause before a subscription is tried again.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Publishes a message every second through one node.
@@ -30,7 +30,7 @@ pub(super) fn publish(node: &Endpoint, recorder: &Recorder, stop: &AtomicBool) {
         let call = Call { method: "POST", path: TOPIC, context: None, body: Some(&text) };
         let answer = client.ask(node, &call);
         let accepted = answer.filter(|answer| answer.status == 202).map(|_| recorder.now());
-        // The process may have been another one meanwhile; then it is not known which one accepted.
+        // The process may have been restarted meanwhile; then it is unknown which one accepted the message.
         let accepted = accepted.filter(|_| node.life() == life);
         let node = node.number;
         let publication = Publication { node, life, number, text, asked, accepted };
@@ -39,7 +39,7 @@ pub(super) fn publish(node: &Endpoint, recorder: &Recorder, stop: &AtomicBool) {
     }
 }
 
-/// Subscribes at one node, again and again, and writes down what comes.
+/// Subscribes at one node, again after each end, and records the events.
 pub(super) fn subscribe(node: &Endpoint, recorder: &Arc<Recorder>) {
     let client = Client::new(None);
     loop {
@@ -54,7 +54,7 @@ fn listen(node: &Endpoint, recorder: &Recorder, reader: impl BufRead) {
     let mut stream = None;
     let (mut event, mut data) = (String::new(), String::new());
     for line in reader.lines().map_while(Result::ok) {
-        // The first line of any kind says that the subscription is in force.
+        // The first line of any kind shows that the subscription is active.
         let stream = *stream.get_or_insert_with(|| recorder.open(node.number));
         if let Some(name) = line.strip_prefix("event: ") {
             name.clone_into(&mut event);

@@ -1,4 +1,4 @@
-//! Looks at every node's list of members, once a second.
+//! Reads every node's list of members, once a second.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
@@ -10,12 +10,12 @@ use serde_json::Value;
 use super::http::{Call, Client, Endpoint};
 use super::recorder::Recorder;
 
-/// Between two looks.
+/// Pause between two reads.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for a list.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Looks at one node's list for ever.
+/// Reads one node's list without end.
 pub(super) fn watch(nodes: &[Endpoint], observer: usize, recorder: &Recorder) {
     let client = Client::new(Some(ANSWER_MAX));
     loop {
@@ -27,7 +27,7 @@ pub(super) fn watch(nodes: &[Endpoint], observer: usize, recorder: &Recorder) {
     }
 }
 
-/// How one node lists all others; `None` if it does not say.
+/// The states in which one node lists all others; `None` without an answer.
 pub(super) fn look(
     client: &Client,
     nodes: &[Endpoint],
