@@ -1,4 +1,4 @@
-//! What the HTTP API says, as types: the server writes them, the command line reads them.
+//! The types of the HTTP API: the server writes them, the command line reads them.
 //!
 //! camelCase fields, ids in lower hex, times as RFC 3339, versions as decimal strings.
 
@@ -44,7 +44,7 @@ pub(crate) use teams::{EquivocationProof, Team, TeamRequest, TeamWriter};
 
 /// The header with a record's version.
 pub(crate) const VERSION_HEADER: &str = "x-potluck-version";
-/// The header with what a write must carry to supersede what was read.
+/// The header with the context that a write must carry to supersede the reading.
 pub(crate) const CONTEXT_HEADER: &str = "x-potluck-context";
 /// The header with a record's kind.
 pub(crate) const KIND_HEADER: &str = "x-potluck-kind";
@@ -76,13 +76,13 @@ pub(crate) struct Written {
     pub(crate) version: String,
     /// Replicas that acknowledged.
     pub(crate) acks: u16,
-    /// Replicas that the record is on its way to.
+    /// Replicas that the record was sent to.
     pub(crate) wanted: u16,
     /// Members known to the node.
     pub(crate) members: usize,
     /// When the value expires.
     pub(crate) expires_at: String,
-    /// Who acknowledged.
+    /// The replicas that acknowledged.
     #[serde(default)]
     pub(crate) replicas: Vec<String>,
 }
@@ -102,7 +102,7 @@ pub(crate) struct Sibling {
     pub(crate) node: String,
     /// When it was written, by the writer's clock.
     pub(crate) at: String,
-    /// How it was meant to be read.
+    /// Its kind: how concurrent values are read.
     pub(crate) kind: String,
     /// When it expires.
     #[serde(default)]
@@ -113,7 +113,7 @@ pub(crate) struct Sibling {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Siblings {
-    /// What a write must carry to supersede them all.
+    /// The context with which a write supersedes them all.
     pub(crate) context: String,
     /// The values, newest first.
     pub(crate) siblings: Vec<Sibling>,
@@ -133,15 +133,15 @@ pub(crate) struct ProblemBody {
     pub(crate) detail: String,
     /// One word for programs.
     pub(crate) code: String,
-    /// What the command line exits with.
+    /// The exit code of the command line.
     pub(crate) exit: u8,
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
-    /// After how many seconds it may be tried again, where that is known.
+    /// Seconds after which the request may be repeated, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retry_after_seconds: Option<u64>,
-    /// What a write must carry to supersede what is there.
+    /// The context with which a write supersedes the present values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<String>,
     /// The values that have to be merged.
@@ -161,24 +161,24 @@ pub(crate) struct ProblemBody {
     pub(crate) members: Option<usize>,
 }
 
-/// The node's condition.
+/// The state of the node.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
-    /// Where this node stands in the network.
+    /// The node's id, its position in the network.
     pub(crate) node_id: String,
-    /// How others reach it.
+    /// The contact under which others reach it.
     pub(crate) contact: String,
     /// The UDP addresses that it listens on, with the ports that the system chose.
     #[serde(default)]
     pub(crate) listening: Vec<String>,
-    /// All addresses that it tells others, the preferred one first.
+    /// All addresses that it announces to others, the preferred one first.
     #[serde(default)]
     pub(crate) addresses: Vec<OwnAddress>,
-    /// What is known of a router between this node and the others, from what these see: `unmapped` (they
-    /// see it at the address of an interface; a firewall may still keep strangers away), `mapped` (a router
-    /// gives it one address for all), `varies` (a router gives it another port for each peer, so that none
-    /// can be told to others), `unknown`.
+    /// What other nodes see of a router between this node and them: `unmapped` (they see it at the address of
+    /// an interface; a firewall may still block unknown nodes), `mapped` (a router gives it one address for
+    /// all), `varies` (a router gives it another port for each peer, so that no address can be announced),
+    /// `unknown`.
     #[serde(default)]
     pub(crate) reachability: String,
     /// The network's name.
@@ -201,13 +201,13 @@ pub(crate) struct Status {
     /// The same in a sentence, with what to do; equal in `top`, the dashboard and `doctor`.
     #[serde(default)]
     pub(crate) sentence: String,
-    /// Why not quite, one sentence each with what to do, the worst first.
+    /// Why the node is not `ok`, one sentence each with what to do, the worst first.
     pub(crate) reasons: Vec<String>,
-    /// For each of these one word for programs.
+    /// For each of these a word for programs.
     #[serde(default)]
     pub(crate) reason_codes: Vec<String>,
-    /// By how many milliseconds the clocks of the peers lie ahead of this node's, the median of those
-    /// that told; negative if this node's is ahead. Absent before any told.
+    /// Milliseconds by which the clocks of the peers are ahead of this node's, the median of the peers that
+    /// reported; negative if this node's is ahead. Absent before any peer reported.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) clock_offset_ms: Option<i64>,
     /// Contacts in the routing table.
@@ -222,26 +222,28 @@ pub(crate) struct Status {
     pub(crate) blobs: u64,
     /// Their bytes.
     pub(crate) blob_bytes: u64,
-    /// Whether too many are shared to announce all at once, so that most are found by asking this node.
+    /// Whether more files are shared than can be announced at once, so that most are found by asking this
+    /// node.
     #[serde(default)]
     pub(crate) announced_in_turn: bool,
     /// Memory of the process.
     pub(crate) memory_bytes: u64,
-    /// Records written by this node that end within seven days, because their writer gave them that
-    /// life or they could not be renewed.
+    /// Records written by this node that end within seven days, because their writer gave them that lifetime
+    /// or they could not be renewed.
     #[serde(rename = "recordsExpiring7d", default)]
     pub(crate) records_expiring_7d: u64,
 }
 
-/// An address that this node tells others.
+/// An address that this node announces.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OwnAddress {
     /// IP address and UDP port.
     pub(crate) address: String,
-    /// Where it is known from: `advertised` by its owner, `observed` by peers, or of an `interface`.
+    /// Its origin: `advertised` by the node's owner, `observed` by peers, or of an `interface`.
     pub(crate) source: String,
-    /// Peers of how many subnets see this node there; 0 if too few do, or all are in its own network.
+    /// The number of subnets from which peers see this node there; 0 if too few do, or all are in its own
+    /// network.
     pub(crate) witnesses: usize,
 }
 
@@ -249,7 +251,7 @@ pub(crate) struct OwnAddress {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Peer {
-    /// Where it stands in the network.
+    /// Its node id.
     pub(crate) id: String,
     /// Its UDP address.
     pub(crate) address: String,
@@ -261,7 +263,7 @@ pub(crate) struct Peer {
     pub(crate) last_seen_seconds: f64,
     /// Whether it proved its key at its address; contacts in the table always did.
     pub(crate) verified: bool,
-    /// Whether it is one of the closest, which are watched.
+    /// Whether it is one of the closest nodes, whose liveness this node watches.
     pub(crate) sibling: bool,
 }
 
@@ -277,21 +279,21 @@ pub(crate) struct Peers {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Query {
-    /// Who was asked.
+    /// The id of the node that was asked.
     pub(crate) id: String,
-    /// At which address.
+    /// Its address.
     pub(crate) address: String,
-    /// On which path.
+    /// The number of the path.
     pub(crate) path: u8,
-    /// How many answers led to this node: 1 if the table had it.
+    /// Number of answers that led to this node: 1 if it was in the routing table.
     pub(crate) hop: u8,
-    /// When, after the lookup's start.
+    /// Time after the lookup's start.
     pub(crate) after_ms: f64,
     /// How long the answer took; null if there was none.
     pub(crate) took_ms: Option<f64>,
     /// `answered`, `timed out` or `pending` when the lookup ended.
     pub(crate) outcome: String,
-    /// Contacts in the answer that were news.
+    /// Contacts in the answer that were new.
     pub(crate) news: usize,
 }
 
@@ -301,9 +303,9 @@ pub(crate) struct Query {
 pub(crate) struct Lookup {
     /// The name looked up, if it was asked for by name.
     pub(crate) name: Option<String>,
-    /// What it aimed at.
+    /// The key that was looked up.
     pub(crate) key: String,
-    /// What it was for.
+    /// Its purpose.
     pub(crate) why: String,
     /// When it began, in seconds after the node's start.
     pub(crate) started_seconds: f64,
@@ -347,7 +349,7 @@ pub(crate) struct Bucket {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CloseNode {
-    /// Where it stands in the network.
+    /// Its node id.
     pub(crate) id: String,
     /// Its UDP address.
     pub(crate) address: String,
@@ -363,7 +365,7 @@ pub(crate) struct CloseNode {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RoutingTable {
-    /// Where this node stands in the network.
+    /// The node's id.
     pub(crate) node_id: String,
     /// Contacts.
     pub(crate) size: usize,
@@ -377,11 +379,11 @@ pub(crate) struct RoutingTable {
     pub(crate) closest_nodes: Vec<CloseNode>,
 }
 
-/// What one replica holds of a key.
+/// The state of a key on one replica.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Replica {
-    /// Where it stands in the network.
+    /// Its node id.
     pub(crate) id: String,
     /// Its UDP address.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -390,7 +392,7 @@ pub(crate) struct Replica {
     pub(crate) state: String,
 }
 
-/// Where a record is, and what this node holds of it.
+/// The replicas of a record, and the state of this node's own copy.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Data {
@@ -408,7 +410,7 @@ pub(crate) struct Data {
     pub(crate) siblings: usize,
     /// Per writer, the highest version.
     pub(crate) version: BTreeMap<String, String>,
-    /// Until the last value expires.
+    /// Seconds until the last value expires.
     pub(crate) expires_in_seconds: Option<u64>,
     /// Whether this node is one of the closest it knows.
     pub(crate) responsible: bool,
@@ -416,7 +418,7 @@ pub(crate) struct Data {
     pub(crate) replicas: Vec<Replica>,
 }
 
-/// Which version of a record this node holds.
+/// The version of a record on this node.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Version {
@@ -428,7 +430,7 @@ pub(crate) struct Version {
     pub(crate) version: BTreeMap<String, String>,
     /// Live values.
     pub(crate) siblings: usize,
-    /// Proofs that a writer signed two envelopes with one dot, met by this node.
+    /// Proofs that a writer signed two envelopes with one dot, found by this node.
     #[serde(default)]
     pub(crate) equivocations: Vec<EquivocationProof>,
     /// The replicas, closest first, if asked for.
@@ -444,13 +446,13 @@ pub(crate) struct JoinRequest {
     pub(crate) entry: Vec<String>,
 }
 
-/// Entry points that will be tried for ever.
+/// Entry points, which are retried without end.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Joining {
-    /// How many were given.
+    /// The given entry points.
     pub(crate) entry: Vec<String>,
-    /// Of these, those that did not answer in some seconds, and what came back from them.
+    /// Those that did not answer within some seconds, each with a report.
     #[serde(default)]
     pub(crate) silent: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! The command line's way to a node: blocking HTTP, one request at a time.
+//! The HTTP client of the command line: blocking, one request at a time.
 
 mod stream;
 mod transfer;
@@ -33,17 +33,17 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// The code of a failure after which it is unknown whether the node carried out the request.
 pub(crate) const BROKE_OFF: &str = "brokeOff";
 
-/// Speaks to one node.
+/// A client of one node.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     agent: Agent,
-    /// For what takes as long as a file is large.
+    /// For requests whose duration depends on the size of files.
     patient: Agent,
     base: String,
     authorization: Option<String>,
 }
 
-/// What a node answered.
+/// The answer of a node.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -55,7 +55,7 @@ impl Client {
     /// The node that the user means.
     ///
     /// # Errors
-    /// Wrong usage: a URL or token file that is none.
+    /// Wrong usage: an invalid URL or token file.
     pub(crate) fn of(global: &Global) -> Result<Self, Failure> {
         let default = || place::local_url().unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
         let base = base_url(&global.node.clone().unwrap_or_else(default))?;
@@ -72,18 +72,18 @@ impl Client {
         Self { agent: agent(TIMEOUT), patient: agent(LONG_TIMEOUT), base, authorization }
     }
 
-    /// The same with another time limit of a request.
+    /// The same with another time limit for requests.
     pub(crate) fn within(mut self, limit: Duration) -> Self {
         self.agent = agent(limit);
         self
     }
 
-    /// Where the node is.
+    /// The URL of the node.
     pub(crate) fn base(&self) -> &str {
         &self.base
     }
 
-    /// One request, whatever is answered.
+    /// Sends one request and returns the answer, also if it is an error.
     ///
     /// # Errors
     /// There is no node, or it did not answer in time.
@@ -97,7 +97,7 @@ impl Client {
         let request = self.head(method, path, headers);
         let response = match body {
             Some(body) => self.agent.run(request.body(body).map_err(wrong)?),
-            // A length of zero: a POST without any would be sent in chunks.
+            // A length of zero: a POST without a length would be sent in chunks.
             None if method == "POST" => self.agent.run(request.body(&[][..]).map_err(wrong)?),
             None => self.agent.run(request.body(()).map_err(wrong)?),
         };
@@ -127,10 +127,10 @@ impl Client {
         })
     }
 
-    /// A GET whose answer has to be good.
+    /// A GET that fails unless the answer is a success.
     ///
     /// # Errors
-    /// As [`request`](Self::request), or what the node says.
+    /// As [`request`](Self::request), or the problem that the node reports.
     pub(crate) fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.request("GET", path, &[], None)?.good()
     }
@@ -146,7 +146,7 @@ impl Client {
     /// A POST of a JSON object.
     ///
     /// # Errors
-    /// As [`request`](Self::request), or what the node says.
+    /// As [`request`](Self::request), or the problem that the node reports.
     pub(crate) fn post(&self, path: &str, body: Option<&[u8]>) -> Result<Answer, Failure> {
         let headers = [("content-type", "application/json")];
         self.request("POST", path, body.map_or(&[], |_| &headers), body)?.good()
@@ -184,7 +184,7 @@ impl Client {
 }
 
 impl Answer {
-    /// The answer if it is a good one, else what the node says about it.
+    /// The answer if it is a success, else the problem that the node reports.
     pub(crate) fn good(self) -> Result<Self, Failure> {
         if (200..300).contains(&self.status) { Ok(self) } else { Err(self.failure()) }
     }
@@ -199,12 +199,12 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|_| not_a_node())
     }
 
-    /// What is wrong, if something is.
+    /// The reported problem, if there is one.
     pub(crate) fn problem(&self) -> Option<ProblemBody> {
         self.header("content-type").starts_with(PROBLEM).then(|| self.json().ok()).flatten()
     }
 
-    /// What the node says is wrong.
+    /// The reported problem as a failure.
     pub(crate) fn failure(&self) -> Failure {
         self.problem().map_or_else(not_a_node, Failure::from)
     }
@@ -213,7 +213,7 @@ impl Answer {
 fn agent(timeout: Duration) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
-        // A proxy has no business between a user and the local node.
+        // Requests to the local node must not go through a proxy.
         .proxy(None)
         .max_redirects(0)
         .timeout_connect(Some(CONNECT_TIMEOUT))
@@ -222,18 +222,18 @@ fn agent(timeout: Duration) -> Agent {
     Agent::from(config)
 }
 
-/// What the node at this URL left in the folder of its user, if it is one that this user runs.
+/// The entry of the node at this URL, if this user runs that node.
 pub(crate) fn listed_at(base: &str) -> Option<nodes::Entry> {
     address_of(base).and_then(nodes::find)
 }
 
-/// The token of the node at this URL, if it is one that this user runs. Where it cannot be read, the node
-/// says that it is needed.
+/// The token of the node at this URL, if this user runs that node. If it cannot be read, the node answers
+/// that it is needed.
 fn token_of(base: &str) -> Option<String> {
     let listed = address_of(base).and_then(nodes::find);
     let file = match listed {
         Some(entry) => entry.token_file?,
-        // Its data folder names the same URL, although it could not be listed.
+        // The URL in the data folder is the same, although the node is not listed.
         None if place::local_url().as_deref() == Some(base) => {
             place::token_file(&place::client_data_dir()?)
         }
@@ -258,7 +258,7 @@ fn not_a_node() -> Failure {
 /// The token in a file.
 ///
 /// # Errors
-/// Wrong usage: no such file, or one that holds no token.
+/// Wrong usage: no such file, or one without a token.
 pub(crate) fn read_token(path: &Path) -> Result<String, Failure> {
     let wrong = |why: &str| {
         Failure::new(Exit::Usage, "tokenFile", format!("token file {}: {why}", path.display()))

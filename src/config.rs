@@ -1,8 +1,8 @@
 //! The configuration of a node: flags over environment over file over defaults.
 //!
-//! One table ([`keys::KEYS`]) says for every key what it means, how it is read and how it is
-//! shown; everything else goes through it. So a key that is in the table works in the file, in the
-//! environment and in `--print-config` alike, and one that is not is refused everywhere.
+//! The table [`keys::KEYS`] has for every key its meaning, how it is read and how it is shown; all other code
+//! uses it. So a key in the table works in the file, in the environment and in `--print-config` alike, and a
+//! key that is not in the table is refused everywhere.
 
 mod input;
 mod keys;
@@ -28,13 +28,13 @@ pub(crate) use print::{to_json, to_toml};
 use crate::failure::Failure;
 use crate::place;
 
-/// The HTTP port of a node, if nothing else is said.
+/// The default HTTP port of a node.
 pub(crate) const HTTP_PORT: u16 = 8080;
 
-/// What a node does when it is asked to stop.
+/// The behaviour of a node when it is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnTerm {
-    /// Hand records over and say good-bye.
+    /// Hand records over and leave the network.
     Leave,
     /// Stop at once: it will be back soon.
     Pause,
@@ -49,16 +49,16 @@ pub(crate) enum OpenPart {
     Metrics,
     /// `/debug/..`.
     Debug,
-    /// Records, messages, search, and what shows the node's condition; see `http::guard`.
+    /// Records, messages, search, and the state of the node; see `http::guard`.
     Data,
 }
 
-/// Where the token of the HTTP API comes from, if no file is named.
+/// The source of the HTTP API's token, if no file is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenRule {
     /// The node's own, made at its first start and kept in its data folder.
     Own,
-    /// There is none: any user of this machine may do anything.
+    /// There is no token: any user of this machine may use the whole API.
     None,
 }
 
@@ -76,14 +76,14 @@ pub(crate) struct NodePart {
 /// `[network]`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NetworkPart {
-    /// `None`: what the data folder says, else a new one.
+    /// `None`: the name in the data folder, else a new one.
     pub(crate) name: Option<String>,
-    /// `None`: what the data folder says, else invite.
+    /// `None`: the admission in the data folder, else invite.
     pub(crate) admission: Option<Admission>,
     /// `None`: what the data folder says, else the default.
     pub(crate) difficulty: Option<Difficulty>,
     pub(crate) entry: Vec<String>,
-    /// DNS names to be asked while all entry points are silent.
+    /// DNS names that are resolved while all entry points are silent.
     pub(crate) dns_fallback: Vec<String>,
     pub(crate) mdns: bool,
     /// `None`: any.
@@ -198,14 +198,14 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Where HTTP listens, unless the port is taken and was not asked for.
+    /// The HTTP address, unless it is the default and its port is taken.
     pub(crate) fn http_address(&self) -> SocketAddr {
         let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), HTTP_PORT);
         self.http.listen.unwrap_or(default)
     }
 
-    /// The parts of the API that need no token. By default all that any user of this machine may do; for other
-    /// machines only health.
+    /// The parts of the API that need no token. By default the parts for any user of this machine; if other
+    /// machines can reach the API, only health.
     pub(crate) fn http_open(&self) -> Vec<OpenPart> {
         match &self.http.open {
             Some(parts) => parts.clone(),
@@ -216,8 +216,8 @@ impl Settings {
         }
     }
 
-    /// The folders within which callers of the API may name files and folders of this machine. By
-    /// default the user's home and the data folder, but nothing where other machines may call.
+    /// The folders within which callers of the API may name files and folders of this machine. By default the
+    /// user's home and the data folder; none if other machines can reach the API.
     pub(crate) fn file_paths(&self) -> Vec<PathBuf> {
         match &self.files.paths {
             Some(paths) => paths.clone(),
@@ -230,7 +230,7 @@ impl Settings {
         }
     }
 
-    /// Refuses what contradicts itself.
+    /// Refuses settings that contradict each other.
     pub(crate) fn validate(&self) -> Result<(), Failure> {
         let wrong =
             |message: String| Err(Failure::new(crate::failure::Exit::Usage, "config", message));

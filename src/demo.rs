@@ -34,7 +34,7 @@ use printer::Printer;
 use processes::Processes;
 use scenario::Scenario;
 
-/// What ends the demo.
+/// The event that ends the demo.
 enum End {
     /// The scenario ended or failed; `true` if it showed everything.
     Over(Result<bool, Failure>),

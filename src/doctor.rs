@@ -1,10 +1,11 @@
-//! `doctor`: what is wrong with a node, its machine and its network, in sentences with numbers.
+//! `doctor`: finds what is wrong with a node, its machine and its network, and says so in sentences with
+//! numbers.
 //!
-//! [`Evidence`] is gathered once; each check is a pure function of it. So every check is tested with
+//! [`Evidence`] is gathered once; each check is a pure function of it. So every check can be tested with
 //! evidence alone, and a node that is down is judged by the same checks with less evidence.
 //!
 //! **Invariants:** a check without its evidence finds nothing; every code that a check can find has an
-//! explanation in [`codes`]; each threshold stands in [`thresholds`] with its reason.
+//! explanation in [`codes`]; each threshold is in [`thresholds`] with its reason.
 
 mod checks;
 pub(crate) mod codes;

@@ -1,5 +1,4 @@
-//! How a command fails: one sentence that says what to do next, and an exit code that scripts can
-//! rely on.
+//! Failures of commands: one sentence that says what to do next, and an exit code for scripts.
 
 pub(crate) mod codes;
 
@@ -12,7 +11,7 @@ use crate::api::ProblemBody;
 /// The exit codes. Their numbers are fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Something else went wrong.
+    /// Any other failure.
     Failed = 1,
     /// Wrong usage: also a bad name, contact or configuration, or a value over the limit.
     Usage = 2,
@@ -20,11 +19,11 @@ pub(crate) enum Exit {
     Absent = 3,
     /// Siblings have to be merged first.
     Conflict = 4,
-    /// No quorum, a timeout, or too much to do.
+    /// No quorum, a timeout, or too many requests.
     Unavailable = 5,
     /// Admission, permission or quota.
     Refused = 6,
-    /// Bytes are not what they should be.
+    /// Bytes do not match their hash or signature.
     Verification = 7,
     /// There is no local node.
     NoNode = 8,
@@ -38,7 +37,7 @@ impl Exit {
         self as u8
     }
 
-    /// The code with this number; anything unknown is a failure.
+    /// The code with this number; an unknown number is a failure.
     pub(crate) fn from_number(number: u64) -> Self {
         match number {
             2 => Self::Usage,
@@ -54,18 +53,18 @@ impl Exit {
     }
 }
 
-/// Why a command was not done.
+/// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// What the process exits with.
+    /// The exit code of the process.
     pub(crate) exit: Exit,
-    /// One word for programs.
+    /// A word for programs.
     pub(crate) code: String,
     /// What happened.
     pub(crate) message: String,
     /// What to do next.
     pub(crate) hint: Option<String>,
-    /// What programs may want to know of it beside: siblings, their context, counts.
+    /// Further data for programs: siblings, their context, counts.
     pub(crate) more: Map<String, Value>,
 }
 
@@ -81,7 +80,7 @@ impl Failure {
         }
     }
 
-    /// An exit code, where all that there is to say was said.
+    /// An exit code without a message, which was printed already.
     pub(crate) fn silent(exit: Exit) -> Self {
         Self::new(exit, "", "")
     }
@@ -91,18 +90,18 @@ impl Failure {
         Self::new(Exit::Usage, "usage", message)
     }
 
-    /// Something that has no exit code of its own.
+    /// A failure that has no exit code of its own.
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
         Self::new(Exit::Failed, "failed", message)
     }
 
-    /// This failure with what to do next.
+    /// This failure with advice on what to do next.
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
     }
 
-    /// The one line for programs.
+    /// The line for programs.
     pub(crate) fn to_json(&self) -> String {
         let mut error = self.more.clone();
         error.insert("code".into(), self.code.as_str().into());
@@ -113,7 +112,7 @@ impl Failure {
     }
 }
 
-/// What a node says is wrong.
+/// The failure for a problem that a node reports.
 impl From<ProblemBody> for Failure {
     fn from(mut problem: ProblemBody) -> Self {
         let siblings = problem.siblings.take().map(|all| serde_json::to_value(all).ok());
@@ -138,7 +137,7 @@ impl From<ProblemBody> for Failure {
     }
 }
 
-/// The one sentence for people.
+/// The sentence for people.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;

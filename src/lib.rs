@@ -30,7 +30,7 @@ use crate::cli::{Command, Global, OVERVIEW, ServiceCommand};
 use crate::failure::Failure;
 use crate::out::Out;
 
-/// Does what the command line of this process says.
+/// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = match cli::parse() {
         Ok(cli) => cli,
@@ -46,12 +46,12 @@ pub fn main() -> ExitCode {
     )
 }
 
-/// Says what went wrong, if something did.
+/// Prints a failure, and returns the exit code.
 fn ended(out: Out, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // What `doctor` found stands on stdout: there is nothing to add.
+            // `doctor` has printed its findings on stdout: there is nothing to add.
             if !failure.message.is_empty() {
                 out.failure(&failure);
             }

@@ -1,10 +1,10 @@
-//! What a running node logs: one line for each event, on stderr, as text or as JSON.
+//! The log of a running node: one line for each event, on stderr, as text or as JSON.
 //!
 //! Levels: ERROR means that a person must act, WARN that something is wrong and the node goes on, INFO that
-//! something rare happened, DEBUG and TRACE are for the search of a fault. Each line of this program has a
-//! `code`, one word for programs that never changes its meaning.
+//! something rare happened; DEBUG and TRACE are for debugging. Each line of this program has a `code`, a word
+//! for programs whose meaning never changes.
 //!
-//! **Invariant:** an event is one line whatever its fields hold, and a place of the source that repeats a
+//! **Invariant:** an event is one line whatever its fields contain, and a place in the source that repeats a
 //! warning writes at most one line a minute.
 
 mod limiter;
@@ -31,7 +31,7 @@ const LEVELS_BYTES_MAX: usize = 1024;
 
 /// Changes the levels of the running program.
 static LEVELS: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
-/// The node whose lines these are, once it has an identity.
+/// The node id that the lines name, once the node has an identity.
 static NODE: OnceLock<String> = OnceLock::new();
 
 /// Whether lines are objects for programs.
@@ -45,7 +45,7 @@ pub(crate) fn is_json() -> bool {
 /// Begins to log.
 ///
 /// # Errors
-/// Wrong usage: `levels` are none.
+/// Wrong usage: `levels` are not valid.
 pub(crate) fn start(form: Form, verbose: u8, levels: Option<&str>) -> Result<(), Failure> {
     let targets = match levels {
         Some(text) => read(text).map_err(|wrong| {
@@ -61,7 +61,7 @@ pub(crate) fn start(form: Form, verbose: u8, levels: Option<&str>) -> Result<(),
     IS_JSON.store(form == Form::Json, Ordering::Relaxed);
     let (filter, handle) = reload::Layer::new(targets);
     let subscriber = Registry::default().with(lines::Lines::new(form).with_filter(filter));
-    // Only a second call could fail, and there is one.
+    // Only a second call could fail, and there is none.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         let _ = LEVELS.set(handle);
         if form == Form::Json {
@@ -76,7 +76,7 @@ pub(crate) fn start(form: Form, verbose: u8, levels: Option<&str>) -> Result<(),
     Ok(())
 }
 
-/// Names the node in the lines from now on.
+/// Names the node in all lines from now on.
 pub(crate) fn name_node(id: &str) {
     let _ = NODE.set(id.to_owned());
 }
@@ -92,7 +92,7 @@ pub(crate) fn levels() -> String {
 /// Changes the levels from now on: a level for all, or `target=level` pairs, separated by commas.
 ///
 /// # Errors
-/// Why `text` is no such thing; then nothing changed.
+/// The reason why `text` is not valid; then nothing has changed.
 pub(crate) fn set_levels(text: &str) -> Result<(), String> {
     let targets = read(text)?;
     let Some(handle) = LEVELS.get() else { return Err("this program logs nothing".into()) };
@@ -105,7 +105,7 @@ fn read(text: &str) -> Result<Targets, String> {
     if text.len() > LEVELS_BYTES_MAX || text.trim().is_empty() {
         return Err(WANTED.into());
     }
-    // A word that is no level would be taken as a target with all its lines.
+    // A misspelt level would be read as a target with all its lines.
     let is_level = |word: &str| word.parse::<tracing::metadata::LevelFilter>().is_ok();
     for part in text.split(',').map(str::trim) {
         let fits = match part.split_once('=') {

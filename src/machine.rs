@@ -1,5 +1,5 @@
-//! What the operating system says about this process and this machine. Read from `/proc` and control
-//! groups where there are some; elsewhere nothing is known and nothing is claimed.
+//! Facts about this process and this machine from the operating system. Read from `/proc` and control groups
+//! where they exist; elsewhere the functions return `None` or 0.
 
 use std::fs;
 use std::path::Path;
@@ -12,13 +12,13 @@ pub(crate) fn cpu_ms() -> u64 {
 
 /// The fields 14 and 15 of `stat`: ticks of a hundredth of a second in programs of users on Linux.
 fn cpu_ms_of(stat: &str) -> Option<u64> {
-    // The name of the program stands in parentheses and may hold anything.
+    // The name of the program stands in parentheses and may contain anything.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
     Some((ticks(11)? + ticks(12)?) * 10)
 }
 
-/// What the process may take of memory: the limit of its control group, or all of the machine's.
+/// The memory that the process may use: the limit of its control group, or all of the machine's.
 pub(crate) fn memory_limit() -> Option<u64> {
     let machine =
         fs::read_to_string("/proc/meminfo").ok().and_then(|text| kib_of(&text, "MemTotal:"));
@@ -43,20 +43,20 @@ fn kib_of(text: &str, name: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// Bytes that the disk under a folder has left for this user, and all of them.
+/// The free bytes for this user on the disk of a folder, and its size in bytes.
 pub(crate) fn disk_space(folder: &Path) -> Option<(u64, u64)> {
     let existing = folder.ancestors().find(|path| path.exists())?;
     Some((fs4::available_space(existing).ok()?, fs4::total_space(existing).ok()?))
 }
 
-/// For which share of the last ten seconds some process waited for a disk, in percent.
+/// The share of the last ten seconds in which some process waited for a disk, in percent.
 pub(crate) fn disk_pressure() -> Option<f64> {
     let text = fs::read_to_string("/proc/pressure/io").ok()?;
     let some = text.lines().find(|line| line.starts_with("some "))?;
     some.split_whitespace().find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
 }
 
-/// How many descriptors the process may have open, and has.
+/// The limit of open descriptors of the process, and how many are open.
 pub(crate) fn descriptors() -> Option<(u64, u64)> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;

@@ -1,5 +1,5 @@
-//! How the command line finds a running node and its token by the node's URL alone: a small file in a
-//! folder of the user, which the node writes at its start and removes at its end.
+//! Files by which the command line finds a running node and its token from the node's URL: the node writes a
+//! small file in a folder of the user at its start and removes it at its end.
 //!
 //! **Invariant:** a token is found only for the address that its own node listens on, and only by the
 //! user that the node runs as: no other user can read the folder and its files.
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::place;
 
-/// What a file tells.
+/// The contents of such a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
@@ -26,9 +26,9 @@ pub(crate) struct Entry {
     pub(crate) token_file: Option<PathBuf>,
 }
 
-/// The name of the file of a node that listens there.
+/// The file name for a node that listens on `address`.
 fn file_name(address: SocketAddr) -> String {
-    // Windows has no colons in names.
+    // Windows allows no colons in names.
     format!("{}-{}", address.ip().to_string().replace(':', "_"), address.port())
 }
 
@@ -39,8 +39,8 @@ pub(crate) struct Written {
     text: String,
 }
 
-/// Writes the file of a node that listens on `address`, in each folder where a client may look: one that
-/// runs in another session of the same user may know only one of them.
+/// Writes the file of a node that listens on `address`, in each folder where a client may look: a client in
+/// another session of the same user may know only one of them.
 pub(crate) fn write(address: SocketAddr, entry: &Entry) -> io::Result<Written> {
     write_in(&place::nodes_dirs(), address, entry)
 }
@@ -64,7 +64,7 @@ fn write_in(folders: &[PathBuf], address: SocketAddr, entry: &Entry) -> io::Resu
 impl Drop for Written {
     fn drop(&mut self) {
         for file in &self.files {
-            // Another node may have written its own since. A file that stays costs nothing.
+            // Another node may have written its own file since. A file that stays does no harm.
             if fs::read_to_string(file).is_ok_and(|text| text == self.text) {
                 let _ = fs::remove_file(file);
             }
@@ -88,7 +88,7 @@ fn find_in(folders: &[PathBuf], address: SocketAddr) -> Option<Entry> {
     })
 }
 
-/// A folder that is for its owner only.
+/// Makes a folder that only its owner can read.
 fn make_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -97,7 +97,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// Replaces a file as a whole; it is for its owner only.
+/// Replaces a file atomically; only its owner can read it.
 pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let aside = path.with_extension(format!("{}.new", std::process::id()));
     match fs::remove_file(&aside) {
@@ -153,14 +153,14 @@ mod tests {
             assert!(is_private(&folder.join("127.0.0.1-8080")));
         }
         assert_eq!(find_in(&folders, entry(8081).0), None);
-        // A node on the same port took over, after a kill.
+        // Another node on the same port, after this one was killed.
         let other = Entry { data_dir: "/other".into(), ..one };
         let second = write_in(&folders, address, &other).expect("written");
         drop(written);
         assert_eq!(find_in(&folders, address), Some(other));
         drop(second);
         assert_eq!(find_in(&folders, address), None);
-        // One folder that cannot be is no reason to fail.
+        // A folder that cannot be made is no failure.
         let file = folder.path().join("file");
         fs::write(&file, "").expect("written");
         let half = [file.join("nodes"), folders[0].clone()];

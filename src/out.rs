@@ -1,7 +1,7 @@
-//! Where words go: data to stdout, everything else to stderr.
+//! Output: data to stdout, everything else to stderr.
 //!
-//! **Invariant:** what could not be written to stdout is a failure of the command; a reader that
-//! went away (`potluck .. | head`) is none. Nothing of others reaches a terminal as it came.
+//! **Invariant:** a failed write to stdout is a failure of the command, except when the reader has closed it
+//! (`potluck .. | head`). Text of other nodes reaches a terminal only without control characters.
 
 pub(crate) mod page;
 
@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::failure::{Exit, Failure};
 use crate::text;
 
-/// How much is said, and in which form.
+/// How much is printed, and in which form.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Out {
     /// Answers as JSON objects.
@@ -50,7 +50,7 @@ impl Paint {
 }
 
 impl Out {
-    /// Raw data, byte for byte; on a terminal without what would steer it.
+    /// Raw data, byte for byte; on a terminal without control characters.
     ///
     /// # Errors
     /// It cannot be written.
@@ -58,7 +58,7 @@ impl Out {
         print(&for_stdout(bytes))
     }
 
-    /// A line for programs as well as people: as it is; on a terminal without what would steer it.
+    /// A line for programs as well as people: unchanged; on a terminal without control characters.
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes).
@@ -66,7 +66,7 @@ impl Out {
         self.bytes(format!("{line}\n").as_bytes())
     }
 
-    /// A line for people: one, whatever is in it.
+    /// A line for people: always one line, whatever it contains.
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes).
@@ -96,15 +96,15 @@ impl Out {
         print(format!("{}\n", text::json(&line)).as_bytes())
     }
 
-    /// Something that people may want to know beside the data.
+    /// Information for people beside the data.
     pub(crate) fn note(self, line: impl fmt::Display) {
         if !self.quiet {
             say(&line);
         }
     }
 
-    /// A part of the answer that people need however little they want to hear: what went wrong while the
-    /// rest went well. Programs find it in the object.
+    /// A failure of a part while the rest succeeded; printed even with --quiet. Programs find it in the
+    /// object.
     pub(crate) fn trouble(self, line: impl fmt::Display) {
         if !self.json {
             say(&line);
@@ -118,20 +118,20 @@ impl Out {
         }
     }
 
-    /// Why the command failed.
+    /// Prints why the command failed.
     pub(crate) fn failure(self, failure: &Failure) {
         let line = if self.json {
             text::json(&failure.to_json())
         } else {
             text::printable(&format!("potluck: {failure}"))
         };
-        // There is no other place to say that it cannot be said.
+        // A failure to write to stderr cannot be reported anywhere.
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
 }
 
-/// Bytes of others as they may go to stdout: as they are, and on a terminal without what would steer it.
-/// Whatever writes to stdout past [`Out`] goes through this.
+/// Bytes of other nodes as they may go to stdout: unchanged, and on a terminal without control characters.
+/// Code that writes to stdout without [`Out`] must use this.
 pub(crate) fn for_stdout(bytes: &[u8]) -> Cow<'_, [u8]> {
     match io::stdout().is_terminal() {
         true => text::clean(bytes).into_bytes().into(),
@@ -139,7 +139,7 @@ pub(crate) fn for_stdout(bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Lines on stderr. That they cannot be written is no failure: they are no data.
+/// Writes lines to stderr. A failed write is ignored: the lines are no data.
 fn say(lines: &impl fmt::Display) {
     let lines = text::clean(lines.to_string().as_bytes());
     let _ = page::above(&lines);
@@ -150,7 +150,7 @@ fn print(bytes: &[u8]) -> Result<(), Failure> {
     written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
-/// What a write to stdout means for the command: a reader that went away has had enough.
+/// The result of a write to stdout for the command: success if the reader has closed it.
 ///
 /// # Errors
 /// It could not be written for another reason.

@@ -1,4 +1,4 @@
-//! Where things are on this machine: the data folder and the address of the local node.
+//! Paths on this machine: the data folder and the address of the local node.
 
 use std::env;
 use std::io;
@@ -7,14 +7,14 @@ use std::path::{Component, Path, PathBuf};
 /// The environment variable of `[node] data_dir`.
 pub(crate) const DATA_DIR_VARIABLE: &str = "POTLUCK_NODE_DATA_DIR";
 
-/// The platform's folder for data of a user, with `potluck` in it. Empty if it cannot be told where the
-/// user is at home: a folder that depends on where a program was started would be another one each time.
+/// The platform's folder for data of a user, with `potluck` in it. Empty if the user's home folder is
+/// unknown: a folder relative to the current one would differ from start to start.
 pub(crate) fn default_data_dir() -> PathBuf {
     data_dir_of(home_dir(), |name| env::var_os(name).map(PathBuf::from))
 }
 
 fn data_dir_of(home: Option<PathBuf>, of: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
-    // A relative path in one of these is no path (XDG Base Directory Specification).
+    // A relative path in one of these variables is ignored (XDG Base Directory Specification).
     let of = |name: &str| of(name).filter(|path| path.is_absolute());
     let base = if cfg!(windows) {
         of("LOCALAPPDATA").or_else(|| home.map(|home| home.join("AppData").join("Local")))
@@ -26,7 +26,7 @@ fn data_dir_of(home: Option<PathBuf>, of: impl Fn(&str) -> Option<PathBuf>) -> P
     base.map(|base| base.join("potluck")).unwrap_or_default()
 }
 
-/// The home folder of the user: as the environment says, or else the system's list of users.
+/// The home folder of the user: from the environment, or else from the system's list of users.
 pub(crate) fn home_dir() -> Option<PathBuf> {
     env::home_dir().filter(|path| path.is_absolute())
 }
@@ -47,11 +47,11 @@ pub(crate) fn client_data_dir() -> Option<PathBuf> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
 }
 
-/// A path as it was typed, in the form that means the same to a node: whole, without `.` and `..`, and
-/// with links resolved as far as it exists.
+/// A typed path in the form that means the same to a node: absolute, without `.` and `..`, and with links
+/// resolved as far as it exists.
 ///
 /// # Errors
-/// The current folder cannot be told, or a folder on the way cannot be looked at.
+/// The current folder is unknown, or a folder on the way cannot be read.
 pub(crate) fn resolved(typed: &Path) -> io::Result<PathBuf> {
     let mut real = PathBuf::new();
     for part in std::path::absolute(typed)?.components() {
@@ -67,7 +67,7 @@ pub(crate) fn resolved(typed: &Path) -> io::Result<PathBuf> {
         }
         match real.canonicalize() {
             Ok(path) => real = path,
-            // It is still to be made; what is behind it as well.
+            // It does not exist yet, and neither do the parts after it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -75,7 +75,7 @@ pub(crate) fn resolved(typed: &Path) -> io::Result<PathBuf> {
     Ok(real)
 }
 
-/// The file in which a running node leaves the URL of its HTTP API.
+/// The file to which a running node writes the URL of its HTTP API.
 pub(crate) fn url_file(data_dir: &Path) -> PathBuf {
     data_dir.join(potluck::layout::HTTP)
 }
@@ -85,7 +85,7 @@ pub(crate) fn token_file(data_dir: &Path) -> PathBuf {
     data_dir.join(potluck::layout::TOKEN)
 }
 
-/// The URL that the local node left behind, if there is one.
+/// The URL that the local node wrote, if there is one.
 pub(crate) fn local_url() -> Option<String> {
     let text = std::fs::read_to_string(url_file(&client_data_dir()?)).ok()?;
     let url = text.trim();

@@ -1,15 +1,15 @@
-//! Text of others, made fit for a terminal and for a line.
+//! Makes text of other nodes safe for a terminal and for a line.
 //!
-//! **Invariant:** what these functions return moves no cursor, changes no colour and no title, and
-//! does not turn the direction of writing; one line stays one line.
+//! **Invariant:** the returned text moves no cursor, changes no colour and no title, and does not change the
+//! writing direction; one line stays one line.
 
 pub(crate) mod amount;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Whether a terminal does something else with a character than showing it: control characters,
-/// line and paragraph separators, marks that turn the direction of writing, invisible tags.
+/// Whether a terminal may do something else with a character than show it: control characters, line and
+/// paragraph separators, marks that change the writing direction, invisible tags.
 fn is_harmful(letter: char) -> bool {
     letter.is_control()
         || matches!(
@@ -20,7 +20,7 @@ fn is_harmful(letter: char) -> bool {
         )
 }
 
-/// A text of others within a line: each harmful character becomes a `?`.
+/// A text of another node within a line: each harmful character becomes a `?`.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|letter| if is_harmful(letter) { '?' } else { letter }).collect()
 }
@@ -29,7 +29,7 @@ pub(crate) fn printable(text: &str) -> String {
 /// `?`, and bytes that are no text become U+FFFD.
 pub(crate) fn clean(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    // Windows writes a line end so; alone, a carriage return overwrites what stands in its line.
+    // The line end of Windows; alone, a carriage return overwrites the line.
     let text = text.replace("\r\n", "\n");
     let shown =
         |letter| if is_harmful(letter) && !matches!(letter, '\n' | '\t') { '?' } else { letter };
@@ -61,7 +61,7 @@ fn escape_byte(line: &mut String, byte: u8) {
     let _ = write!(line, "\\x{byte:02x}");
 }
 
-/// A JSON text in which nothing harmful stands raw: it means the same.
+/// A JSON text with harmful characters escaped; it has the same meaning.
 pub(crate) fn json(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -77,7 +77,7 @@ pub(crate) fn json(text: &str) -> String {
     line
 }
 
-/// A number of things, in the form that fits the number.
+/// A number with its noun, in singular or plural.
 pub(crate) fn count(number: impl TryInto<u64>, thing: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
     match (number, thing.strip_suffix('y')) {
@@ -87,7 +87,7 @@ pub(crate) fn count(number: impl TryInto<u64>, thing: &str) -> String {
     }
 }
 
-/// A word as it has to be typed into a shell.
+/// A word quoted for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,~".contains(&byte);
     if !word.is_empty() && !word.starts_with(['-', '~', '=']) && word.bytes().all(is_plain) {
@@ -110,7 +110,7 @@ pub(crate) fn whole_span(value: Duration) -> String {
 mod tests {
     use super::*;
 
-    /// A clear screen, a title, a carriage return, a C1 sequence, a turned direction.
+    /// A cleared screen, a title, a carriage return, a C1 sequence, a changed writing direction.
     const HOSTILE: &str = "a\x1b[2J\x1b]0;x\x07b\rc\u{9b}31md\u{202e}e";
 
     #[test]

@@ -1,7 +1,7 @@
 //! `up`: runs a node in the foreground.
 //!
-//! **Invariant:** each line on stdout (`contact ..`, `http ..`, `ready`) is printed once, in this order,
-//! when it is true; whatever ends the program, the data folder is left as a whole.
+//! **Invariant:** each line on stdout (`contact ..`, `http ..`, `ready`) is printed once, in this order, when
+//! it is true; however the program ends, the data folder is left complete.
 
 mod host;
 pub(crate) mod invitation;
@@ -61,7 +61,7 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
     result
 }
 
-/// Refuses what cannot become a node, before anything is touched.
+/// Refuses settings with which no node can run, before any file is touched.
 fn refuse(settings: &Settings, has_ticket: bool) -> Result<(), Failure> {
     let network = &settings.network;
     let without_ticket = matches!(network.admission, Some(Admission::Lab | Admission::Open));
@@ -83,7 +83,7 @@ fn refuse(settings: &Settings, has_ticket: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As what a node enters its network.
+/// The identity and network with which a node starts.
 #[derive(Debug)]
 struct Entering {
     ticket: Option<Ticket>,
@@ -91,21 +91,21 @@ struct Entering {
     new_identity: bool,
 }
 
-/// What a node runs by.
+/// The settings and their origin.
 #[derive(Debug)]
 struct Configured {
     settings: Settings,
     token: token::Given,
-    /// Where both come from, to read them again.
+    /// The sources of both, to read them again.
     source: Source,
 }
 
 /// The behaviour of a node when the process that started it is gone.
 #[derive(Debug)]
 struct WithParent {
-    /// It ends.
+    /// Whether it ends.
     exits: bool,
-    /// And removes this folder, if it is a demo's.
+    /// The folder that it then removes, if it is a demo's.
     scrap: Option<PathBuf>,
 }
 
@@ -151,7 +151,7 @@ fn settings(args: &UpArgs, token_file: Option<&Path>) -> Result<Settings, Failur
         .collect();
     let Variables { texts, data_dir } = variables(env::vars_os())?;
     let mut settings = config::load(args.config.as_deref(), texts, &flags)?;
-    // A path is whatever the system takes for one, text or not.
+    // A path may be any bytes that the system allows, text or not.
     if let Some(path) = args.data.clone().or(data_dir) {
         if path.as_os_str().is_empty() {
             return Err(Failure::new(Exit::Usage, "config", "--data must not be empty"));
@@ -166,7 +166,7 @@ fn settings(args: &UpArgs, token_file: Option<&Path>) -> Result<Settings, Failur
     Ok(settings)
 }
 
-/// What the environment holds.
+/// The variables of this program in the environment.
 #[derive(Debug, PartialEq, Eq)]
 struct Variables {
     texts: Vec<(String, String)>,
@@ -174,7 +174,7 @@ struct Variables {
     data_dir: Option<PathBuf>,
 }
 
-/// Takes the environment apart.
+/// Separates this program's variables from the environment.
 fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Result<Variables, Failure> {
     let (mut texts, mut data_dir) = (Vec::new(), None);
     for (name, value) in all {

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a ticket is to give.
+/// The properties of a ticket.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct InviteRequest {
-    /// How many nodes it lets in; 1 if nothing is said.
+    /// The number of nodes that it admits; default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) uses: Option<u32>,
-    /// Whether it lets any number in.
+    /// Whether it admits any number of nodes.
     pub(crate) reusable: bool,
-    /// How long it is good; a day if nothing is said.
+    /// Its validity; default: a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expires_seconds: Option<u64>,
     /// Labels of the certificates.
@@ -27,11 +27,11 @@ pub(crate) struct InviteRequest {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Invite {
-    /// What to hand over. A secret.
+    /// The ticket. It is a secret.
     pub(crate) ticket: String,
     /// Its public key, by which it is listed and cancelled.
     pub(crate) id: String,
-    /// How many nodes it lets in; absent: any number.
+    /// The number of nodes that it admits; absent: any number.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) uses: Option<u32>,
     /// The network's name.
@@ -46,13 +46,13 @@ pub(crate) struct Invite {
 pub(crate) struct InviteEntry {
     /// The ticket's public key.
     pub(crate) id: String,
-    /// How many nodes it lets in; absent: any number.
+    /// The number of nodes that it admits; absent: any number.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) uses: Option<u32>,
-    /// How many further nodes it lets in; absent: any number.
+    /// The number of further nodes that it admits; absent: any number.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) uses_left: Option<u32>,
-    /// How many it has let in.
+    /// The number of nodes that it has admitted.
     pub(crate) used: u32,
     /// When it was made.
     pub(crate) issued_at: String,
@@ -80,10 +80,10 @@ pub(crate) struct Cancelled {
     pub(crate) ticket: String,
 }
 
-/// The code of the problem that a ticket was named where a member is put out.
+/// The problem code for a revocation of a member that names a ticket.
 pub(crate) const IS_TICKET: &str = "isTicket";
 
-/// Whom to put out.
+/// The member to revoke.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RevokeRequest {
@@ -91,7 +91,7 @@ pub(crate) struct RevokeRequest {
     pub(crate) member: String,
 }
 
-/// Who is out.
+/// The revoked member.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Revoked {
@@ -105,7 +105,7 @@ pub(crate) struct Revoked {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NetworkView {
-    /// What people call it.
+    /// Its name.
     pub(crate) name: String,
     /// Who may come in: invite, open or lab.
     pub(crate) admission: String,

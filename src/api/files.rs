@@ -1,4 +1,4 @@
-//! What the HTTP API says about files.
+//! The types of the HTTP API for files.
 
 use potluck::ManifestFile;
 use serde::{Deserialize, Serialize};
@@ -10,15 +10,15 @@ use super::ProblemBody;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ShareRequest {
-    /// Where it is on the node's machine.
+    /// Its path on the node's machine.
     pub(crate) path: String,
     /// A record in space `commons` that is to hold the link; in an `open` network in the node's own space.
     #[serde(rename = "as", skip_serializing_if = "Option::is_none", default)]
     pub(crate) record: Option<String>,
-    /// Whether to keep a copy of the bytes, whatever becomes of the file.
+    /// Whether to keep a copy of the bytes, so that the file may be changed or removed.
     #[serde(default)]
     pub(crate) copy: bool,
-    /// What to call it; by default as it is called there.
+    /// Its name; by default the name in the path.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) name: Option<String>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct FolderFiles {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct FolderFile {
-    /// Where it is in the folder, with `/` between names.
+    /// Its path in the folder, with `/` between names.
     pub(crate) path: String,
     /// Its bytes.
     pub(crate) bytes: u64,
@@ -64,53 +64,53 @@ impl From<&ManifestFile> for FolderFile {
     }
 }
 
-/// What was left out of a folder, is missing from it, or is not as it was.
+/// An entry of a folder that was left out, is missing, or has changed.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Skipped {
-    /// Where in the folder.
+    /// Its path in the folder.
     pub(crate) path: String,
-    /// Why.
+    /// The reason.
     pub(crate) reason: String,
 }
 
-/// Something that this node offers now.
+/// A file or folder that this node offers now.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SharedFile {
-    /// What others fetch it by.
+    /// The link by which others fetch it.
     pub(crate) link: String,
     /// The hash of its content.
     pub(crate) id: String,
     /// Bytes of all its files.
     pub(crate) bytes: u64,
-    /// How many files.
+    /// The number of its files.
     pub(crate) files: u64,
-    /// What was left out since it cannot be shared, such as links.
+    /// Entries that were left out because they cannot be shared, such as symbolic links.
     #[serde(default)]
     pub(crate) skipped: Vec<Skipped>,
-    /// What is missing although it should be there.
+    /// Entries that are missing because they could not be read.
     #[serde(default)]
     pub(crate) failed: Vec<Skipped>,
 }
 
-/// A file or folder of which this node has something.
+/// A file or folder of which this node has at least a part.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FileEntry {
     /// The hash of its content.
     pub(crate) id: String,
-    /// What others fetch it by, if this node knows what it is.
+    /// The link by which others fetch it, if it is known whether it is a file or a folder.
     pub(crate) link: Option<String>,
-    /// What it is called.
+    /// Its name.
     pub(crate) name: String,
     /// Its bytes.
     pub(crate) bytes: u64,
-    /// Of them here.
+    /// Bytes of it on this node.
     pub(crate) have_bytes: u64,
-    /// How many files, if it is a folder that is known.
+    /// The number of its files, if it is a folder whose list is known.
     pub(crate) files: Option<u64>,
-    /// Where it lies, if not in the node's own store.
+    /// Its path, if it is not in the node's own store.
     pub(crate) path: Option<String>,
     /// `partial`, `complete` or `changed`.
     pub(crate) state: String,
@@ -118,33 +118,33 @@ pub(crate) struct FileEntry {
     pub(crate) shared: bool,
     /// Whether it stays until it is unpinned.
     pub(crate) pinned: bool,
-    /// Whether it is fetched or read now.
+    /// Whether it is being fetched or read.
     pub(crate) in_use: bool,
 }
 
-/// All that this node has something of.
+/// All files and folders of which this node has at least a part.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Files {
     /// The files and folders, in the order of their ids.
     pub(crate) files: Vec<FileEntry>,
-    /// Behind which id the list goes on; null: this is its end.
+    /// The id after which the list continues; null at its end.
     #[serde(default)]
     pub(crate) next: Option<String>,
 }
 
-/// All that this node offers.
+/// All files and folders that this node offers.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shares {
     /// The files and folders.
     pub(crate) shares: Vec<FileEntry>,
-    /// Behind which id the list goes on; null: this is its end.
+    /// The id after which the list continues; null at its end.
     #[serde(default)]
     pub(crate) next: Option<String>,
 }
 
-/// Something that is not offered any more.
+/// A file or folder that is not offered any more.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Unshared {
@@ -154,7 +154,7 @@ pub(crate) struct Unshared {
     pub(crate) shared: bool,
 }
 
-/// Whether something stays.
+/// A file or folder that was pinned or unpinned.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Pin {
@@ -164,7 +164,7 @@ pub(crate) struct Pin {
     pub(crate) pinned: bool,
 }
 
-/// What a collection did to one file.
+/// A file in the report of a garbage collection.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GcEntry {
@@ -172,25 +172,25 @@ pub(crate) struct GcEntry {
     pub(crate) id: String,
     /// Its bytes in the node's own store.
     pub(crate) bytes: u64,
-    /// Why it goes or stays.
+    /// Why it is removed or stays.
     pub(crate) reason: String,
 }
 
-/// What a collection did, or would do.
+/// The report of a garbage collection, or of a dry run.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Gc {
-    /// Whether it only says what it would do.
+    /// Whether it is a dry run.
     pub(crate) dry_run: bool,
-    /// What goes, at most ten thousand of it.
+    /// The files that are removed, at most ten thousand.
     pub(crate) removed: Vec<GcEntry>,
-    /// What stays, at most a thousand of it.
+    /// The files that stay, at most a thousand.
     pub(crate) kept: Vec<GcEntry>,
-    /// How much goes.
+    /// The number of files that are removed.
     pub(crate) removed_count: u64,
-    /// How much stays.
+    /// The number of files that stay.
     pub(crate) kept_count: u64,
-    /// Bytes of what goes.
+    /// Bytes of the removed files.
     pub(crate) freed_bytes: u64,
     /// Bytes that stay and count against the limit.
     pub(crate) cached_bytes: u64,
@@ -200,14 +200,14 @@ pub(crate) struct Gc {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct FetchRequest {
-    /// What `share` printed.
+    /// The link that `share` printed.
     pub(crate) link: String,
-    /// The folder on the node's machine that it is put into, made if there is none.
+    /// The target folder on the node's machine; it is made if it does not exist.
     pub(crate) to: String,
     /// Whether files of an earlier fetch that were not changed since are replaced.
     #[serde(default)]
     pub(crate) update: bool,
-    /// Whether every file that is in the way is replaced.
+    /// Whether every existing file is replaced.
     #[serde(default)]
     pub(crate) force: bool,
 }
@@ -216,7 +216,7 @@ pub(crate) struct FetchRequest {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Source {
-    /// Where it stands in the network.
+    /// Its node id.
     pub(crate) id: String,
     /// Bytes that came from it.
     pub(crate) bytes: u64,
@@ -226,41 +226,41 @@ pub(crate) struct Source {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FetchedFile {
-    /// Where it is.
+    /// Its path.
     pub(crate) path: String,
     /// Its bytes.
     pub(crate) bytes: u64,
     /// How long it took.
     pub(crate) seconds: f64,
-    /// Where it came from.
+    /// The nodes that sent it.
     pub(crate) sources: Vec<Source>,
-    /// Bytes that came twice.
+    /// Bytes that were received twice.
     pub(crate) duplicate_bytes: u64,
-    /// Bytes that were there from an earlier try.
+    /// Bytes that were there from an earlier attempt.
     pub(crate) resumed_bytes: u64,
     /// Bytes that were on the node's machine already, compared and copied instead of fetched.
     #[serde(default)]
     pub(crate) reused_bytes: u64,
-    /// Files there that are not what was fetched and were left as they are, at most 1000.
+    /// Existing files that differ from the fetched ones and were left unchanged, at most 1000.
     #[serde(default)]
     pub(crate) left: Vec<String>,
-    /// Files there that are not part of what was fetched, at most 1000. They were not touched.
+    /// Existing files that are not part of the fetched folder, at most 1000. They were left unchanged.
     #[serde(default)]
     pub(crate) kept: Vec<String>,
     /// Whether every byte was compared with the hash in the link.
     pub(crate) verified: bool,
-    /// What is not there, or not as it was shared; the rest is.
+    /// Files that are missing, or not as they were shared; the rest is complete.
     #[serde(default)]
     pub(crate) failed: Vec<Skipped>,
 }
 
-/// How far a fetch is.
+/// The state of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum JobState {
-    /// Under way.
+    /// In progress.
     Running,
-    /// Everything is there.
+    /// Complete.
     Done,
     /// It did not work.
     Failed,
@@ -272,31 +272,31 @@ pub(crate) enum JobState {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Job {
-    /// What it is asked for by.
+    /// Its number in the paths of this API.
     pub(crate) id: String,
-    /// What is fetched.
+    /// The link that is fetched.
     pub(crate) link: String,
-    /// The folder that it is put into.
+    /// The target folder.
     pub(crate) to: String,
-    /// How far it is.
+    /// Its state.
     pub(crate) state: JobState,
-    /// All bytes, as soon as that is known.
+    /// All bytes, once their number is known.
     pub(crate) bytes_total: Option<u64>,
     /// Bytes that are there.
     pub(crate) bytes: u64,
-    /// Nodes that have something of it.
+    /// Nodes that have a part of it.
     pub(crate) sources: usize,
-    /// Nodes that send something now.
+    /// Nodes that are sending a part now.
     pub(crate) active: usize,
-    /// How long it has been going on.
+    /// Seconds since it began.
     pub(crate) seconds: f64,
-    /// What came of it.
+    /// The fetched file or folder.
     pub(crate) result: Option<FetchedFile>,
-    /// Why it did not work.
+    /// Why it failed.
     pub(crate) error: Option<ProblemBody>,
 }
 
-/// The fetches of this node: those under way and the last ones that ended.
+/// The fetches of this node: those in progress and the last ones that ended.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Jobs {

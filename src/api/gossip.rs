@@ -1,4 +1,4 @@
-//! What the HTTP API says about members, topics and search.
+//! The types of the HTTP API for members, topics and search.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Member {
-    /// Where it stands in the network.
+    /// Its node id.
     pub(crate) id: String,
     /// Its UDP address.
     pub(crate) address: String,
@@ -17,7 +17,7 @@ pub(crate) struct Member {
     pub(crate) state: String,
     /// Higher with every start of the member.
     pub(crate) incarnation: u64,
-    /// What its owner calls it.
+    /// Its labels, which its owner chose.
     pub(crate) labels: BTreeMap<String, String>,
     /// What it runs, as in `potluck 0.1.0`; absent while its record is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,38 +43,38 @@ pub(crate) struct Members {
     pub(crate) members: Vec<Member>,
 }
 
-/// A message that is on its way.
+/// A published message.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Published {
     /// Its topic.
     pub(crate) topic: String,
-    /// Its name: `<publisher's public key>-<run of the publisher>-<number>`.
+    /// Its id: `<publisher's public key>-<run of the publisher>-<number>`.
     pub(crate) id: String,
     /// Neighbours in the topic that acknowledged it. With 0 it has reached no node but
     /// subscribers at this node yet.
     pub(crate) neighbours: usize,
 }
 
-/// Messages that are on their way.
+/// Published messages.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PublishedLines {
     /// Their topic.
     pub(crate) topic: String,
-    /// How many.
+    /// Their number.
     pub(crate) messages: u64,
     /// From the first byte to the last acknowledgement.
     pub(crate) seconds: f64,
 }
 
-/// Word of messages that are missing from a stream.
+/// A notice of messages that are missing from a stream.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Lagged {
     /// The number; null if it is unknown.
     pub(crate) missed: Option<u64>,
-    /// Whether the node does not have them either: to come back behind the last message does not help.
+    /// Whether the node does not have them either: then reconnecting after the last message does not help.
     #[serde(default)]
     pub(crate) lost: bool,
 }
@@ -83,33 +83,33 @@ pub(crate) struct Lagged {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FoundFile {
-    /// What to fetch it by.
+    /// The link to fetch it by.
     pub(crate) link: String,
     /// The hash of its content.
     pub(crate) id: String,
-    /// What its sharer calls it.
+    /// Its name, as its sharer named it.
     pub(crate) name: String,
     /// Bytes of all its files.
     pub(crate) bytes: u64,
     /// Whether it is a folder.
     pub(crate) folder: bool,
-    /// Where the node that has it stands in the network.
+    /// The id of the node that has it.
     pub(crate) holder: String,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Search {
-    /// The words that were looked for.
+    /// The words of the search.
     pub(crate) words: Vec<String>,
-    /// What was found; the same file once for each node that has it and was heard.
+    /// The files; the same file once for each node that has it and whose answer arrived.
     pub(crate) results: Vec<FoundFile>,
     /// How many steps of the overlay the search went.
     pub(crate) rings: u8,
 }
 
-/// What came and what went.
+/// Received and sent amounts.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct InOut {
     /// Received.
@@ -121,13 +121,13 @@ pub(crate) struct InOut {
 /// Members by state.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 pub(crate) struct MemberCounts {
-    /// Heard, or nothing speaks against them; this node is one.
+    /// They answer, or nothing is known against them; this node is one.
     pub(crate) alive: usize,
-    /// They do not answer and have some time to be heard.
+    /// They do not answer and have some time to refute that.
     pub(crate) suspect: usize,
-    /// Dead ones that are remembered.
+    /// Dead members that are remembered.
     pub(crate) dead: usize,
-    /// Ones that left and are remembered.
+    /// Members that left and are remembered.
     pub(crate) left: usize,
 }
 
@@ -136,28 +136,28 @@ pub(crate) struct MemberCounts {
 pub(crate) struct ViewSizes {
     /// Links.
     pub(crate) active: usize,
-    /// Contacts kept for when links break.
+    /// Contacts that are kept for the case that links break.
     pub(crate) passive: usize,
 }
 
-/// What became of suspicions, since the start.
+/// The results of suspicions, since the start.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Suspicions {
     /// Members that did not answer.
     pub(crate) raised: u64,
-    /// They were heard in time.
+    /// Members that were heard in time.
     pub(crate) refuted: u64,
-    /// They were taken for dead.
+    /// Members that were declared dead.
     pub(crate) confirmed: u64,
-    /// They were taken for dead and heard again in the same run.
+    /// Members that were declared dead and heard again in the same run.
     pub(crate) r#false: u64,
 }
 
-/// What members and topics do. Counters are since the start.
+/// The state and counters of members and topics. Counters are since the start.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GossipStats {
-    /// How often a member is asked whether it is there.
+    /// Interval between probes of a member.
     pub(crate) interval_ms: u64,
     /// Datagrams.
     pub(crate) messages_per_second: InOut,
@@ -165,29 +165,29 @@ pub(crate) struct GossipStats {
     pub(crate) bytes_per_second: InOut,
     /// Copies of messages that came again.
     pub(crate) duplicates: u64,
-    /// All that was recognised as known and went no farther: messages, searches, words of members.
+    /// Received items that were recognised as known and not passed on: messages, searches, member messages.
     pub(crate) dedupe_hits: u64,
     /// Members by state.
     pub(crate) members: MemberCounts,
     /// The overlay of all nodes.
     pub(crate) views: ViewSizes,
-    /// What became of suspicions.
+    /// The results of suspicions.
     pub(crate) suspicions: Suspicions,
     /// The mean round trip of answered probes.
     pub(crate) probe_round_trip_ms: f64,
-    /// From the first failed probe to the verdict, of the last death.
+    /// Time from the first failed probe to the declaration, of the last death.
     pub(crate) last_detection_ms: f64,
-    /// 0: this node is well; 8: it is so slow that it hardly judges others.
+    /// 0: this node is on time; 8: it is so slow that it hardly judges others.
     pub(crate) health_multiplier: u8,
-    /// Whether there are no verdicts because the fault seems to be here.
+    /// Whether no member is judged because this node itself seems to be cut off.
     pub(crate) isolated: bool,
     /// Topics this node is in, that of members included.
     pub(crate) topics: usize,
     /// Messages this node published.
     pub(crate) published: u64,
-    /// Messages that came and were new.
+    /// New messages received.
     pub(crate) delivered: u64,
-    /// Of these: asked for because they were missing.
+    /// Of these: requested because they were missing.
     pub(crate) repaired: u64,
     /// Messages that wait for neighbours now.
     pub(crate) queued_messages: usize,

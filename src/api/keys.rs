@@ -15,7 +15,7 @@ pub(crate) struct NameEntry {
     pub(crate) kind: String,
     /// Bytes of the live values.
     pub(crate) bytes: u64,
-    /// Values that a reader sees; more than one have to be merged.
+    /// Values that a reader sees; if there are several, they have to be merged.
     pub(crate) siblings: u32,
     /// When the last of them expires.
     pub(crate) expires_at: String,
@@ -27,8 +27,8 @@ pub(crate) struct NameEntry {
 pub(crate) struct Names {
     /// The names.
     pub(crate) names: Vec<NameEntry>,
-    /// Whether all members of the network were asked and answered. In an open network it is false: what
-    /// is listed is what this node holds.
+    /// Whether all members of the network were asked and answered. In an open network it is false: the list
+    /// has the names of this node's own records.
     pub(crate) complete: bool,
     /// `fleet`: all members were asked; `open`: this node alone.
     pub(crate) mode: String,
@@ -38,6 +38,6 @@ pub(crate) struct Names {
     pub(crate) members_answered: usize,
     /// Ids of members that did not answer, at most 64.
     pub(crate) members_silent: Vec<String>,
-    /// Where the next page begins, to be given as `after`; null: there is none.
+    /// The start of the next page, for the parameter `after`; null: there is none.
     pub(crate) next: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What `/v1/overview` says: everything on the first screen of `status`, `top` and the dashboard.
+//! The types of `/v1/overview`: everything on the first screen of `status`, `top` and the dashboard.
 //!
 //! Every field has a default, so that a viewer can read the answer of an older or newer node.
 
@@ -20,7 +20,7 @@ pub(crate) struct Overview {
     pub(crate) machine: Machine,
     /// The network, as this node sees it.
     pub(crate) network: NetworkCounts,
-    /// What goes over the UDP port.
+    /// The traffic through the UDP port.
     pub(crate) traffic: Traffic,
     /// The last lookups.
     pub(crate) lookups: LookupFigures,
@@ -28,9 +28,9 @@ pub(crate) struct Overview {
     pub(crate) commands: CommandFigures,
     /// Records that this node holds as a replica.
     pub(crate) records: RecordFigures,
-    /// Fetches under way, then the last ones that ended; at most 16.
+    /// Fetches in progress, then the last ones that ended; at most 16.
     pub(crate) transfers: Vec<Transfer>,
-    /// The last things that happened, newest first; at most ten.
+    /// The last events, newest first; at most ten.
     pub(crate) events: Vec<Happening>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct HealthView {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ReasonView {
-    /// One word for programs; `potluck doctor --explain CODE` tells more.
+    /// A word for programs; `potluck doctor --explain CODE` prints its meaning.
     pub(crate) code: String,
     /// What is wrong, and what to do.
     pub(crate) message: String,
@@ -60,32 +60,32 @@ pub(crate) struct ReasonView {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Machine {
-    /// Where the node stands in the network.
+    /// The node's id.
     pub(crate) node_id: String,
-    /// What its owner calls it: the label `host`, if it has one.
+    /// Its label `host`, if it has one.
     pub(crate) name: String,
-    /// How others reach it.
+    /// The contact under which others reach it.
     pub(crate) contact: String,
     /// The program's version.
     pub(crate) version: String,
     /// Since the start.
     pub(crate) uptime_seconds: u64,
-    /// What is known of a router before it; see `/v1/status`.
+    /// What is known of a router in front of it; see `/v1/status`.
     pub(crate) reachability: String,
-    /// By how many milliseconds the peers' clocks lie ahead of this one.
+    /// Milliseconds by which the peers' clocks are ahead of this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clock_offset_ms: Option<i64>,
     /// Share of one core that the process used in the last seconds, in percent.
     pub(crate) cpu_percent: f64,
     /// Memory of the process.
     pub(crate) memory_bytes: u64,
-    /// What the process may take: the limit of its control group, or the machine's memory. 0: unknown.
+    /// Memory that the process may use: the limit of its control group, or the machine's memory. 0: unknown.
     pub(crate) memory_limit_bytes: u64,
     /// Bytes of disk that the store takes.
     pub(crate) disk_bytes: u64,
     /// `[store] disk_bytes`. 0: no limit is set.
     pub(crate) disk_limit_bytes: u64,
-    /// Bytes that the disk of the data folder still has.
+    /// Free bytes on the disk of the data folder.
     pub(crate) disk_free_bytes: u64,
     /// Files and folders here, and their bytes.
     pub(crate) files: u64,
@@ -103,7 +103,7 @@ pub(crate) struct NetworkCounts {
     pub(crate) name: String,
     /// Members that answer, this node included.
     pub(crate) alive: usize,
-    /// Members that do not answer and have some time to be heard.
+    /// Members that do not answer and have some time to refute that.
     pub(crate) suspect: usize,
     /// Dead members that are remembered.
     pub(crate) dead: usize,
@@ -117,7 +117,7 @@ pub(crate) struct NetworkCounts {
     pub(crate) neighbours: usize,
 }
 
-/// What goes over the UDP port, a second, over the last seconds.
+/// The traffic through the UDP port per second, over the last seconds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Traffic {
@@ -125,11 +125,11 @@ pub(crate) struct Traffic {
     pub(crate) bytes_per_second: InOut,
     /// Datagrams.
     pub(crate) messages_per_second: InOut,
-    /// Bytes by what they are for.
+    /// Bytes by purpose.
     pub(crate) purposes: Vec<Purpose>,
 }
 
-/// What bytes are for.
+/// The bytes of one purpose.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Purpose {
@@ -146,11 +146,11 @@ pub(crate) struct Purpose {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct LookupFigures {
-    /// How many the figures are of.
+    /// The number of lookups.
     pub(crate) count: usize,
-    /// Half of them took no longer.
+    /// The median duration.
     pub(crate) p50_ms: f64,
-    /// All but one in a hundred took no longer.
+    /// The 99th percentile of the durations.
     pub(crate) p99_ms: f64,
     /// Of them, those that found no node or ran out of time.
     pub(crate) failed: usize,
@@ -160,9 +160,9 @@ pub(crate) struct LookupFigures {
     pub(crate) hops_max: u8,
     /// Their requests.
     pub(crate) requests: usize,
-    /// Of these, the ones without an answer.
+    /// Requests without an answer.
     pub(crate) timeouts: usize,
-    /// Begun a second, over the last seconds.
+    /// Lookups started per second, over the last seconds.
     pub(crate) per_second: f64,
 }
 
@@ -203,9 +203,9 @@ pub(crate) struct RecordFigures {
     /// Records of this node's own that end within seven days and are not renewed.
     #[serde(rename = "expiring7d")]
     pub(crate) expiring_7d: u64,
-    /// Records of this node's own whose renewal is behind.
+    /// Records of this node's own whose renewal is late.
     pub(crate) renewals_late: u64,
-    /// Names that the last survey asked the replicas of. The survey goes on through all names.
+    /// Names whose replicas the last survey asked. The survey goes through all names in turn.
     pub(crate) surveyed: usize,
     /// Names that this node holds, as far as they were counted.
     pub(crate) names: usize,
@@ -218,11 +218,11 @@ pub(crate) struct RecordFigures {
     /// How long ago the survey was; absent: there was none yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) surveyed_seconds_ago: Option<u64>,
-    /// Some of those that need something done, the worst first; at most 8.
+    /// The records that need attention, the worst first; at most 8.
     pub(crate) worst: Vec<RecordTrouble>,
 }
 
-/// A record that needs something done.
+/// A record that needs attention.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct RecordTrouble {
@@ -230,7 +230,7 @@ pub(crate) struct RecordTrouble {
     pub(crate) name: String,
     /// `underReplicated`, `conflicted` or `expiring`.
     pub(crate) state: String,
-    /// What is known of it, in a sentence.
+    /// The reason, in a sentence.
     pub(crate) why: String,
 }
 
@@ -238,9 +238,9 @@ pub(crate) struct RecordTrouble {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Transfer {
-    /// What it is asked for by in `/v1/fetches`.
+    /// Its number in `/v1/fetches`.
     pub(crate) id: String,
-    /// What it is called.
+    /// Its name.
     pub(crate) name: String,
     /// `running`, `done`, `failed` or `cancelled`.
     pub(crate) state: String,
@@ -250,21 +250,21 @@ pub(crate) struct Transfer {
     pub(crate) bytes_total: u64,
     /// Bytes a second, over the last seconds.
     pub(crate) rate: f64,
-    /// Nodes that have something of it.
+    /// Nodes that have a part of it.
     pub(crate) sources: usize,
-    /// Nodes that send something now.
+    /// Nodes that are sending a part now.
     pub(crate) active: usize,
-    /// Until it is done at this rate; absent while that cannot be told.
+    /// Seconds until it is complete at this rate; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) eta_seconds: Option<u64>,
-    /// What bounds it: `none`, `beginning`, `noSource`, `waiting`, `oneSource`, `cap`, `network`, `disk`, `hashing`
-    /// or, for one that failed, `failed`.
+    /// What limits it: `none`, `beginning`, `noSource`, `waiting`, `oneSource`, `cap`, `network`, `disk`,
+    /// `hashing` or, for one that failed, `failed`.
     pub(crate) bound: String,
     /// The same in a sentence.
     pub(crate) why: String,
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Happening {
@@ -274,7 +274,7 @@ pub(crate) struct Happening {
     pub(crate) seconds_ago: u64,
     /// `good`, `bad` or `plain`.
     pub(crate) tone: String,
-    /// What.
+    /// The event.
     pub(crate) what: String,
     /// The node that it is about, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -285,11 +285,11 @@ pub(crate) struct Happening {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct History {
-    /// Between two points.
+    /// Seconds between two points.
     pub(crate) step_seconds: u64,
     /// When the last point was.
     pub(crate) at: String,
-    /// The series, each with equally many points, oldest first.
+    /// The series, all with the same number of points, oldest first.
     pub(crate) series: Vec<Series>,
 }
 
@@ -299,7 +299,7 @@ pub(crate) struct History {
 pub(crate) struct Series {
     /// Its name.
     pub(crate) name: String,
-    /// In what it is given.
+    /// Its unit.
     pub(crate) unit: String,
     /// The points.
     pub(crate) points: Vec<f32>,

@@ -9,19 +9,19 @@ use utoipa::ToSchema;
 pub(crate) struct ChangedKey {
     /// Section and name, such as `files.upload_rate`.
     pub(crate) key: String,
-    /// The value by which the node ran.
+    /// The value that the node used.
     pub(crate) from: String,
     /// The new value.
     pub(crate) to: String,
-    /// Whether the node goes by it only after a restart.
+    /// Whether it takes effect only after a restart.
     pub(crate) restart: bool,
 }
 
-/// What reading the configuration again came to.
+/// The result of reading the configuration again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Reloaded {
-    /// Empty: it is as it was.
+    /// The changed keys; empty if nothing has changed.
     pub(crate) changed: Vec<ChangedKey>,
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct SettingRequest {
     pub(crate) value: String,
 }
 
-/// One setting as this node goes by it.
+/// One setting in force at this node.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Setting {
@@ -21,7 +21,7 @@ pub(crate) struct Setting {
     pub(crate) key: String,
     /// Its value.
     pub(crate) value: String,
-    /// Where it is from: `network`, `configuration` or `default`.
+    /// Its origin: `network`, `configuration` or `default`.
     pub(crate) source: String,
 }
 
@@ -29,12 +29,12 @@ pub(crate) struct Setting {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NetworkSettings {
-    /// One up with each change of the network's settings; 0: none was made.
+    /// Incremented with each change of the network's settings; 0: none was made.
     pub(crate) sequence: u64,
     /// All settings.
     pub(crate) settings: Vec<Setting>,
-    /// Members that this node knows and that are there, itself included.
+    /// Members that this node knows and that are alive, itself included.
     pub(crate) members: usize,
-    /// Of these, how many go by this sequence or a later one.
+    /// Members that use this sequence or a later one.
     pub(crate) running: usize,
 }

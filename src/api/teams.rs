@@ -21,7 +21,7 @@ pub(crate) struct TeamWriter {
     pub(crate) public_key: String,
 }
 
-/// A team, and who may write in it.
+/// A team, and the members that may write in it.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Team {
@@ -31,7 +31,7 @@ pub(crate) struct Team {
     pub(crate) id: String,
     /// Its name, which its owner chose.
     pub(crate) name: String,
-    /// Counts the changes of the list.
+    /// Number of changes of the list.
     pub(crate) epoch: u64,
     /// The node that changes the list, and may write as well.
     pub(crate) owner: TeamWriter,
@@ -41,7 +41,7 @@ pub(crate) struct Team {
     pub(crate) may_write: bool,
 }
 
-/// Two envelopes that one writer signed with one dot: its key signs in two places, or its node cheats.
+/// Two envelopes that one writer signed with one dot: its key is used in two places, or its node cheats.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EquivocationProof {
@@ -51,6 +51,6 @@ pub(crate) struct EquivocationProof {
     pub(crate) dot: String,
     /// The digests of both heads; replicas keep the second.
     pub(crate) digests: Vec<String>,
-    /// Both signed heads in base64, as they travel: anyone can check them.
+    /// Both signed heads in base64, in their wire format: any program can verify them.
     pub(crate) heads_base64: Vec<String>,
 }

@@ -1,9 +1,9 @@
-//! The program: the library of this package with the allocator that it runs best with.
+//! The program: the library of this package with the allocator that is fastest for it.
 
 use std::process::ExitCode;
 
-/// Datagrams are allocated on one thread and freed on another all the time, over which the
-/// threads of glibc's allocator wait for each other: a tenth of the time of a busy node.
+/// Datagrams are allocated on one thread and freed on another. With glibc's allocator the threads then wait
+/// for each other, which takes a tenth of the time of a busy node.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

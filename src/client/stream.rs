@@ -1,4 +1,4 @@
-//! Streams without an end: lines to a node, events from it.
+//! Streams of unlimited length: lines to a node, events from it.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
@@ -8,21 +8,21 @@ use ureq::{Agent, BodyReader, SendBody};
 use super::{Answer, Client, wrong};
 use crate::failure::Failure;
 
-/// How long a node may be silent in the middle of an answer: three of its heartbeats.
+/// Longest pause of a node in the middle of an answer: three of its heartbeats.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
-/// How long the last acknowledgements may take.
+/// Longest wait for the last acknowledgements.
 const LAST_WORD: Duration = Duration::from_secs(5 * 60);
-/// A longer line is none of a node: the longest message in base64, and more.
+/// Longest line of an answer: more than the longest message in base64.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// An event that a node sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ServerEvent {
-    /// What it is called; `None` for a plain one.
+    /// Its name; `None` for an event without one.
     pub(crate) name: Option<String>,
     /// Its id.
     pub(crate) id: Option<String>,
-    /// What it says.
+    /// Its data.
     pub(crate) data: String,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct ServerEvent {
 pub(crate) struct Listening<R = BodyReader<'static>>(BufReader<R>);
 
 impl Client {
-    /// An agent for a stream without an end, which fails when no byte arrives for this time.
+    /// An agent for a stream of unlimited length, which fails when no byte arrives for this time.
     fn unhurried(&self, silence: Duration) -> Agent {
         let config = self.agent.config().clone();
         let mut builder = Agent::config_builder()
@@ -42,10 +42,10 @@ impl Client {
         Agent::from(builder.build())
     }
 
-    /// A POST of bytes as they come, for as long as they come.
+    /// A POST of bytes as they arrive, until their end.
     ///
     /// # Errors
-    /// As [`request`](Self::request), or what the node says.
+    /// As [`request`](Self::request), or the problem that the node reports.
     pub(crate) fn post_stream(&self, path: &str, body: &mut dyn Read) -> Result<Answer, Failure> {
         let headers = [("content-type", "application/octet-stream")];
         let request = self.head("POST", path, &headers);
@@ -53,10 +53,10 @@ impl Client {
         self.answer(self.unhurried(LAST_WORD).run(request))?.good()
     }
 
-    /// Begins to listen to events, behind the one with the id `last`.
+    /// Begins to read events, after the one with the id `last`.
     ///
     /// # Errors
-    /// As [`request`](Self::request), or what the node says.
+    /// As [`request`](Self::request), or the problem that the node reports.
     pub(crate) fn listen(&self, path: &str, last: Option<&str>) -> Result<Listening, Failure> {
         let header = last.map(|last| ("last-event-id", last));
         let request = self.head("GET", path, header.as_slice()).body(()).map_err(wrong)?;
@@ -71,10 +71,10 @@ impl Client {
 }
 
 impl<R: Read> Listening<R> {
-    /// The next event; `None` when the node has said all.
+    /// The next event; `None` when the node has ended the stream.
     ///
     /// # Errors
-    /// The connection broke, or what came is none of a node.
+    /// The connection broke, or the bytes are not an event stream.
     pub(crate) fn next(&mut self) -> io::Result<Option<ServerEvent>> {
         let mut event = ServerEvent::default();
         let mut has_data = false;
@@ -108,7 +108,7 @@ impl<R: Read> Listening<R> {
         let mut line = Vec::new();
         self.0.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
         if line.pop() != Some(b'\n') {
-            // A last line without an end is half an event.
+            // A last line without a line end belongs to an incomplete event.
             return Ok(None);
         }
         let text = String::from_utf8(line);

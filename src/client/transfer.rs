@@ -1,4 +1,4 @@
-//! Bodies as large as files, on their way to a node and from it.
+//! Request and response bodies as large as files.
 
 use std::io::{self, Read, Write};
 
@@ -11,20 +11,20 @@ use crate::failure::{Exit, Failure};
 const PIECE: usize = 256 * 1024;
 
 impl Client {
-    /// A POST of a JSON object that takes as long as the files which it is about are large.
+    /// A POST of a JSON object without the usual time limit, for requests about large files.
     ///
     /// # Errors
-    /// As [`request`](Self::request). What the node says may be bad.
+    /// As [`request`](Self::request). The answer may be an error.
     pub(crate) fn post_patiently(&self, path: &str, body: &[u8]) -> Result<Answer, Failure> {
         let request = self.head("POST", path, &[("content-type", "application/json")]);
         self.answer(self.patient.run(request.body(body).map_err(wrong)?))
     }
 
-    /// A POST of bytes as they are read, with their number if it is known; `passed` is told of every
+    /// A POST of bytes as they are read, with their number if it is known; `passed` is called for every
     /// piece.
     ///
     /// # Errors
-    /// As [`request`](Self::request), what the node says, or why the bytes cannot be read.
+    /// As [`request`](Self::request), the problem that the node reports, or why the bytes cannot be read.
     pub(crate) fn upload(
         &self,
         path: &str,
@@ -35,7 +35,7 @@ impl Client {
         let length = length.map(|length| length.to_string());
         let mut headers = vec![
             ("content-type", "application/octet-stream"),
-            // A node that does not want it says so before it is sent.
+            // A node that refuses the upload can say so before it is sent.
             ("expect", "100-continue"),
         ];
         headers.extend(length.as_deref().map(|length| ("content-length", length)));
@@ -50,11 +50,10 @@ impl Client {
         }
     }
 
-    /// A GET whose body goes to `to`; `passed` is told of every piece.
+    /// A GET whose body is written to `to`; `passed` is called for every piece.
     ///
     /// # Errors
-    /// As [`request`](Self::request), what the node says, or what keeps the bytes from being
-    /// written.
+    /// As [`request`](Self::request), the problem that the node reports, or why the bytes cannot be written.
     pub(crate) fn download(
         &self,
         path: &str,
@@ -91,7 +90,7 @@ fn broke_off(error: &io::Error) -> Failure {
     Failure::new(Exit::Unavailable, "brokeOff", message).hint("try again")
 }
 
-/// What keeps a file from being written.
+/// The failure for a file that cannot be written.
 pub(crate) fn not_written(error: &io::Error) -> Failure {
     let (exit, code) = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Exit::NoSpace, "noSpace"),
@@ -104,7 +103,7 @@ pub(crate) fn not_written(error: &io::Error) -> Failure {
     Failure::new(exit, code, format!("cannot write the file: {error}"))
 }
 
-/// A reader that tells how much was read, and keeps why it could not go on.
+/// A reader that reports how much was read, and keeps its read error.
 struct Counted<R, F> {
     inner: R,
     passed: F,

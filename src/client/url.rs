@@ -8,10 +8,10 @@ use potluck_record::{Name, Space};
 
 use crate::failure::{Exit, Failure};
 
-/// Where HTTP is, if a URL does not say.
+/// The HTTP port of a URL without one.
 const HTTP_DEFAULT_PORT: u16 = 80;
 
-/// The base URL in the form that paths are put behind.
+/// The base URL in the form to which paths are appended.
 ///
 /// # Errors
 /// Wrong usage: no HTTP URL.
@@ -35,7 +35,7 @@ pub(crate) fn base_url(text: &str) -> Result<String, Failure> {
     Ok(format!("http://{host}"))
 }
 
-/// Whether a base URL leads to this machine.
+/// Whether a base URL is an address of this machine.
 pub(crate) fn is_loopback(base: &str) -> bool {
     let host = base.trim_start_matches("http://");
     let name = match host.rsplit_once(':') {
@@ -46,8 +46,7 @@ pub(crate) fn is_loopback(base: &str) -> bool {
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// The address that a base URL leads to, if it names one: as a node listens, so that `localhost` is
-/// 127.0.0.1.
+/// The address of a base URL, if it names one, in the form in which a node listens: `localhost` is 127.0.0.1.
 pub(super) fn address_of(base: &str) -> Option<SocketAddr> {
     let host = base.strip_prefix("http://")?;
     let (name, port) = match host.rsplit_once(':') {
@@ -59,7 +58,7 @@ pub(super) fn address_of(base: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// Percent-encodes all but what is the same in every part of a URL, and `/`.
+/// Percent-encodes all characters except `/` and those that no part of a URL has to encode.
 fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -100,7 +99,7 @@ pub(crate) fn topic_path(topic: &TopicName) -> String {
     format!("/v1/topics/{}", encoded(topic.as_str()))
 }
 
-/// A path with those parts of a query that have a value.
+/// A path with the parts of a query that have a value.
 pub(crate) fn with_query(path: &str, query: &[(&str, Option<String>)]) -> String {
     let mut path = path.to_owned();
     let mut glue = '?';

@@ -51,7 +51,7 @@ pub(crate) fn invite(global: &Global, args: &InviteArgs) -> Result<(), Failure> 
     Ok(())
 }
 
-/// What is told beside a ticket, without its secret.
+/// The description of a ticket, without its secret.
 fn about(invite: &Invite) -> String {
     let id: String = invite.id.chars().take(12).collect();
     let machines = match invite.uses {
@@ -104,7 +104,7 @@ pub(crate) fn revoke(global: &Global, args: &RevokeArgs) -> Result<(), Failure> 
     out.line(format!("{} is out", revoked.node_id))
 }
 
-/// Cancels a ticket. The node took `id` for the beginning of one, so it is fit for a path.
+/// Cancels a ticket. The node has accepted `id` as a prefix of a ticket's id, so it is safe in a path.
 fn cancel(global: &Global, client: &Client, id: &str) -> Result<(), Failure> {
     let out = global.out();
     let path = format!("/v1/invites/{}", id.trim());
@@ -170,7 +170,7 @@ fn show(global: &Global) -> Result<(), Failure> {
     }
 }
 
-/// Has the node write or read the key, which never goes over HTTP.
+/// Lets the node write or read the key file; the key never goes over HTTP.
 fn key(global: &Global, path: &str, file: &Path) -> Result<PathBuf, Failure> {
     let absolute = super::share::absolute(file)?;
     let text = absolute

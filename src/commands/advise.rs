@@ -1,4 +1,4 @@
-//! `advise`: is a network of peers the wrong choice here, and what to use instead.
+//! `advise`: tells whether a network of peers is the wrong choice, and what to use instead.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
@@ -14,7 +14,7 @@ use crate::text::amount;
 
 /// Columns of the text.
 const COLUMNS: usize = 78;
-/// The time in which every answer must come, if nothing else is said.
+/// Default of the time in which every answer must come.
 const LATENCY_SECONDS: f64 = 1.0;
 
 /// Runs the command.
@@ -29,7 +29,7 @@ pub(crate) fn run(global: &Global, args: &AdviseArgs) -> Result<(), Failure> {
     }
 }
 
-/// The case that the flags tell; on a terminal what they leave out is asked.
+/// The case that the flags describe; on a terminal the user is asked for the missing parts.
 fn case(out: Out, args: &AdviseArgs) -> Result<Case, Failure> {
     let asks = !out.json && io::stdin().is_terminal() && io::stderr().is_terminal();
     let missing = |flag: &str| {
@@ -94,7 +94,7 @@ fn case(out: Out, args: &AdviseArgs) -> Result<Case, Failure> {
     })
 }
 
-/// Asks until the answer is one, or stdin ends.
+/// Asks until the answer is valid, or stdin ends.
 fn asked<T>(out: Out, question: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, Failure> {
     let mut lines = io::stdin().lock().lines();
     loop {

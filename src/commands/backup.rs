@@ -1,7 +1,7 @@
-//! The lines of a backup: what `export` writes and `import` reads.
+//! The format of a backup, which `export` writes and `import` reads.
 //!
-//! A backup is text, one JSON object a line: a head, a line for each record, and an end with the number of
-//! records, so that a file which was cut off is noticed. Fields that a reader does not know are skipped.
+//! A backup is text with one JSON object on each line: a head, a line for each record, and an end with the
+//! number of records, which shows whether the file is complete. Readers skip unknown fields.
 
 use std::io::{BufRead, Read as _};
 
@@ -12,24 +12,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure};
 
-/// The version of the lines that this program writes and reads.
+/// The version of the format that this program writes and reads.
 pub(super) const VERSION: u32 = 1;
-/// Longest line in bytes: more than a record with all values of 32 writers takes in Base64.
+/// Longest line in bytes: more than a record with all values of 32 writers takes in base64.
 pub(super) const LINE_BYTES_MAX: u64 = 8 << 20;
 
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Head {
-    /// The version of the lines.
+    /// The version of the format.
     pub(super) potluck_export: u32,
-    /// The network that the records are of.
+    /// The network of the records.
     pub(super) network: String,
     /// The node that read them.
     pub(super) node: String,
-    /// When the export began.
+    /// The start of the export.
     pub(super) at: String,
-    /// The space of the records, and how their names begin.
+    /// The space of the records, and the prefix of their names.
     pub(super) space: String,
     #[serde(default)]
     pub(super) prefix: String,
@@ -53,7 +53,7 @@ pub(super) struct Value {
     pub(super) kind: String,
     /// The bytes.
     pub(super) value_base64: String,
-    /// The version and the writer it had, for people: an import makes new ones.
+    /// The value's former version and writer, for people: an import makes new ones.
     #[serde(default)]
     pub(super) version: String,
     #[serde(default)]
@@ -68,7 +68,7 @@ pub(super) struct End {
     pub(super) end: Count,
 }
 
-/// What the last line tells.
+/// The contents of the last line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Count {
     /// The number of records in the file.
@@ -92,7 +92,7 @@ pub(super) enum Line {
     End(Count),
 }
 
-/// Reads the lines of a backup and checks that they are one.
+/// Reads the lines of a backup and checks their format.
 pub(super) struct Lines<R> {
     from: R,
     number: u64,
@@ -116,11 +116,11 @@ impl<R: BufRead> Lines<R> {
         self.bytes
     }
 
-    /// The next record; `None` behind the end line.
+    /// The next record; `None` after the end line.
     ///
     /// # Errors
-    /// A line that is none of a backup, by its number; or there is no end line, or it counts other
-    /// records than there are.
+    /// A line that is not in the format, by its number; or the end line is missing or has another count of
+    /// records.
     pub(super) fn next(&mut self) -> Result<Option<Record>, Failure> {
         loop {
             match self.line()? {
@@ -189,7 +189,7 @@ fn broken(message: impl std::fmt::Display) -> Failure {
 /// One line.
 ///
 /// # Errors
-/// Why it is none.
+/// Why the line is invalid.
 fn parse(text: &[u8]) -> Result<Line, String> {
     let object: serde_json::Value =
         serde_json::from_slice(text).map_err(|error| format!("no JSON object: {error}"))?;
@@ -211,7 +211,7 @@ fn parse(text: &[u8]) -> Result<Line, String> {
     Ok(Line::Record(record))
 }
 
-/// What no node would take.
+/// Refuses records that no node would accept.
 fn check(record: &Record) -> Result<(), String> {
     Name::new(record.name.as_str()).map_err(|error| error.to_string())?;
     if !matches!(record.space.as_str(), "commons" | "own") {

@@ -1,4 +1,4 @@
-//! `doctor`: what is wrong with the node, its machine and its network, also while the node is down.
+//! `doctor`: finds what is wrong with the node, its machine and its network, also while the node is down.
 
 mod bundle;
 mod offline;
@@ -16,9 +16,9 @@ use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::text::quoted;
 
-/// Time in which a node that works says that it is there. A shorter one takes a busy node for a stuck one.
+/// Time in which a working node answers. A shorter one takes a busy node for one that hangs.
 const THERE: Duration = Duration::from_millis(1_500);
-/// Time in which it has judged itself: it asks others for six seconds at most.
+/// Time in which a node examines itself: it asks others for six seconds at most.
 const JUDGED: Duration = Duration::from_secs(15);
 /// What stands before the code in the type of a problem.
 const PROBLEM_TYPE: &str = "urn:potluck:error:";
@@ -56,7 +56,7 @@ fn shown_node(global: &Global) -> String {
     global.node.as_ref().map_or(String::new(), |node| format!("--node {} ", quoted(node)))
 }
 
-/// The report of the node, or what can be said without it.
+/// The report of the node, or of the offline checks if it does not answer.
 fn examine(client: &Client, args: &DoctorArgs) -> Result<(Report, Value), Failure> {
     let there = client.clone().within(THERE).request("GET", "/healthz", &[], None);
     let trouble = match there {
@@ -64,7 +64,7 @@ fn examine(client: &Client, args: &DoctorArgs) -> Result<(Report, Value), Failur
             let query = [("all", Some("true".to_owned())), ("key", args.key.clone())];
             match client.clone().within(JUDGED).get(&with_query("/v1/doctor", &query)) {
                 Ok(answer) => return Ok((answer.json()?, answer.json()?)),
-                // It was reached, and says what is wrong with the question or its token.
+                // The node answered, and reports what is wrong with the request or its token.
                 Err(failure) if failure.exit != Exit::Unavailable => return Err(failure),
                 Err(failure) => failure,
             }
@@ -134,7 +134,7 @@ fn explain(out: Out, typed: &str) -> Result<(), Failure> {
     out.bytes(text.as_bytes())
 }
 
-/// Appends a text in lines of at most [`COLUMNS`], the first behind `head`, the others below it.
+/// Appends a text in lines of at most [`COLUMNS`], the first after `head`, the others below it.
 fn append(to: &mut String, head: &str, text: &str) {
     let indent = " ".repeat(head.len());
     let mut line = head.to_owned();
@@ -180,7 +180,7 @@ fn print(out: Out, report: &Report, all: bool, node: &str) -> Result<(), Failure
     out.bytes(crate::text::clean(text.as_bytes()).as_bytes())
 }
 
-/// A command to paste, with the node that it is for: what starts a node or reads a folder has none.
+/// A command to paste, with an option for the node; commands that start a node or read a folder have none.
 fn with_node(command: &str, node: &str) -> String {
     let parts = command.split("; ").map(|part| match part.strip_prefix("potluck ") {
         Some(rest) if !rest.starts_with("up") && !rest.starts_with("verify") => {
@@ -200,7 +200,7 @@ fn append_finding(text: &mut String, finding: &Finding, node: &str) {
     append(text, "  seen  ", &finding.evidence);
     append(text, "  do    ", &finding.advice);
     let command = with_node(&finding.command, node);
-    // Not broken: it is there to be pasted.
+    // Not wrapped, so that it can be pasted.
     let _ = writeln!(text, "  type  {command}\n");
 }
 

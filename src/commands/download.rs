@@ -1,6 +1,6 @@
-//! Getting a file or folder through the node into a place where the node cannot write.
+//! Downloads a file or folder through the node to a place where the node cannot write.
 //!
-//! **Invariant:** what lands under its name is whole, and was compared with the link byte for byte.
+//! **Invariant:** a file that appears under its name is complete, and every byte was compared with the link.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,13 +16,13 @@ use crate::api::{FetchedFile, Skipped};
 use crate::client::{Client, file_path, not_written};
 use crate::failure::{Exit, Failure};
 
-/// How what is not whole yet is called, in the folder where it belongs.
+/// Name prefix of incomplete files and folders, which lie in the target folder.
 const ASIDE: &str = ".potluck-";
 
-/// Brings what a link leads to into the folder `to`, which is made if there is none.
+/// Downloads the file or folder of a link into the folder `to`, which is made if it does not exist.
 ///
 /// # Errors
-/// Something is there already; the node does not get it, or sends something else; it cannot be written.
+/// The target exists; the node does not get the file, or sends other bytes; or the file cannot be written.
 pub(super) fn run(
     client: &Client,
     link: &FileLink,
@@ -61,7 +61,7 @@ pub(super) fn run(
     })
 }
 
-/// What the node calls the file of a link that has not all of its name.
+/// The node's name for the file of a link whose own name is not complete.
 fn called(client: &Client, link: &FileLink) -> Result<Option<String>, Failure> {
     if link.name().is_some() || link.kind == LinkKind::Folder {
         return Ok(None);
@@ -69,7 +69,7 @@ fn called(client: &Client, link: &FileLink) -> Result<Option<String>, Failure> {
     let answer = client.request("HEAD", &format!("/v1/files/{}", link.id), &[], None)?.good()?;
     let header = answer.headers.get("content-disposition").and_then(|value| value.to_str().ok());
     let called = header.and_then(name_in);
-    // A file without a name is called by its id.
+    // A file without a name is named by its id.
     Ok(called.filter(|name| *name != link.id.to_string()))
 }
 
@@ -91,7 +91,7 @@ fn name_in(header: &str) -> Option<String> {
     quoted.split_once('"').map(|(name, _)| name.to_owned())
 }
 
-/// What is fetched, in the folder where it lies until it is whole.
+/// The name of an incomplete file or folder within its temporary folder.
 const WHOLE: &str = "whole";
 
 fn file(
@@ -149,7 +149,7 @@ fn folder(
             progress.at(done, Some(manifest.bytes()), "through the node");
         };
         let target = file_path(&link.id, &file.path);
-        // What cannot be kept is read as well: the hash is that of all bytes.
+        // A file that cannot be written is read as well: the hash covers all bytes.
         let mut kept = made.ok();
         if write(client, &target, kept.as_mut(), &mut hasher, passed)? != file.bytes {
             return Err(other_bytes());
@@ -165,14 +165,14 @@ fn folder(
     Ok((manifest.bytes(), failed))
 }
 
-/// Whether others of a folder can be made although one cannot: it has the name of another one here, or
-/// one that this file system does not take.
+/// Whether the error concerns one file of a folder only: its name collides with another one on this file
+/// system, or is not allowed there.
 fn is_of_one_file(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory};
     matches!(error.kind(), AlreadyExists | InvalidFilename | IsADirectory | NotADirectory)
 }
 
-/// Writes what the node sends to a new file, if there is one, and hashes it.
+/// Writes the bytes from the node to a new file, if there is one, and hashes them.
 fn write(
     client: &Client,
     target: &str,
@@ -188,7 +188,7 @@ fn write(
     Ok(bytes)
 }
 
-/// Leaves out zeros.
+/// Writes holes in place of zeros.
 struct Sparse<'a> {
     file: &'a File,
     at: u64,
@@ -225,7 +225,7 @@ fn exists(path: &Path) -> Failure {
         .hint("move it away, or choose another folder with -o")
 }
 
-/// Hashes what is written.
+/// Hashes the written bytes.
 struct Tee<'a, W> {
     to: &'a mut W,
     hasher: &'a mut blake3::Hasher,
@@ -243,7 +243,7 @@ impl<W: Write> Write for Tee<'_, W> {
     }
 }
 
-/// Takes no more than the longest list of files.
+/// Accepts no more bytes than the longest list of files has.
 struct Bounded(Vec<u8>);
 
 impl Write for Bounded {

@@ -22,9 +22,9 @@ use crate::failure::{Exit, Failure};
 use crate::out::{Out, written};
 use crate::text::{self, count, printable};
 
-/// Records that are read at once. Raising it reads faster and takes more memory.
+/// Records that are read at the same time. Raising it reads faster and takes more memory.
 const READ_AT_ONCE: usize = 16;
-/// How often a record is read before it counts as unreadable.
+/// Attempts to read a record before it counts as unreadable.
 const TRIES: usize = 3;
 /// Unreadable records that are named.
 const NAMED_MAX: u64 = 20;
@@ -73,19 +73,19 @@ fn not_written(file: &Path, error: &io::Error) -> Failure {
     Failure::new(if full { Exit::NoSpace } else { Exit::Failed }, "output", message)
 }
 
-/// What an export wrote, and what it could not.
+/// What an export wrote, and what it could not write.
 #[derive(Debug, Default)]
 struct Told {
     records: u64,
     unreadable: u64,
     complete: bool,
-    /// Whether the list of names is.
+    /// Whether the list of names is complete.
     listed: bool,
     first: Option<Failure>,
 }
 
 impl Told {
-    /// Says how it went.
+    /// Prints the result.
     fn ended(self, out: Out, file: Option<(&Path, u64)>) -> Result<(), Failure> {
         let records = count(self.records, "record");
         if let Some((file, bytes)) = file {
@@ -119,7 +119,7 @@ impl Told {
     }
 }
 
-/// An export under way.
+/// An export in progress.
 struct Export<'a> {
     client: &'a Client,
     args: &'a ExportArgs,
@@ -147,7 +147,7 @@ impl<'a> Export<'a> {
         let progress = Progress::new(self.out, "export");
         let mut begun = false;
         while let Some(names) = pages.next()? {
-            // The head comes once it is sure that there is something to ask.
+            // The head is written only once the node has answered.
             if !std::mem::replace(&mut begun, true) {
                 line(to, &head)?;
             }
@@ -166,7 +166,7 @@ impl<'a> Export<'a> {
         Ok(std::mem::take(&mut self.told))
     }
 
-    /// Reads these records at once, and writes them in their order.
+    /// Reads these records at the same time, and writes them in their order.
     fn records(&mut self, to: &mut impl Write, names: &[NameEntry]) -> Result<(), Failure> {
         let (client, space) = (self.client, self.args.space.as_str());
         let read: Vec<Result<Option<Record>, Failure>> = thread::scope(|scope| {
@@ -203,7 +203,7 @@ impl<'a> Export<'a> {
     }
 }
 
-/// All values under a name; `None` if there is none any more.
+/// All values of a record; `None` if it has none any more.
 ///
 /// # Errors
 /// It cannot be read now.
@@ -233,11 +233,11 @@ fn record(client: &Client, space: &str, name: &str) -> Result<Option<Record>, Fa
 }
 
 fn line(to: &mut impl Write, object: &impl Serialize) -> Result<(), Failure> {
-    // On a terminal nothing in it does anything, and it means the same.
+    // The JSON has its harmful characters escaped for a terminal; its meaning is the same.
     let mut text =
         text::json(&serde_json::to_string(object).map_err(Failure::failed)?).into_bytes();
     text.push(b'\n');
-    // A reader that went away has no backup, so it is a failure here.
+    // A reader that closes the output has an incomplete backup, so that is a failure here.
     to.write_all(&text).map_err(|error| {
         let message = format!("cannot write the backup: {error}");
         Failure::new(Exit::Failed, "output", message)

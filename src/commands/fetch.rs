@@ -21,12 +21,12 @@ use crate::out::Out;
 use crate::text::count;
 use crate::up::on_first_signal;
 
-/// How long to wait before a node is asked how far it is: at first, and at most.
+/// Pause between two questions for the progress: at first, and at most.
 const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// More than a link has.
+/// Longest line that is read; a link is shorter.
 const LINE_BYTES_MAX: u64 = 4096;
-/// Answers of a node that cannot write where this program can.
+/// Problem codes of a node that cannot write where this program can.
 const OUT_OF_REACH: [&str; 2] = ["outsidePaths", "unwritable"];
 
 /// Runs the command.
@@ -90,7 +90,7 @@ fn of_record(client: &Client, name: &str) -> Result<FileLink, Failure> {
     })
 }
 
-/// Lets the node fetch into the folder; if it cannot, says why.
+/// Lets the node fetch into the folder; returns the reason if it cannot.
 fn begin(
     client: &Client,
     link: &FileLink,
@@ -108,7 +108,7 @@ fn begin(
     }
 }
 
-/// Asks how far the fetch is until it has ended. Ctrl-C calls it off.
+/// Asks for the progress of the fetch until it has ended. Ctrl-C cancels it.
 fn follow(client: &Client, mut job: Job, progress: &Progress) -> Result<FetchedFile, Failure> {
     let path = format!("/v1/fetches/{}", job.id);
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -155,7 +155,7 @@ fn say(out: Out, fetched: &FetchedFile) -> Result<(), Failure> {
     ended(fetched)
 }
 
-/// What came from where, in one line.
+/// The sources and amounts, in one line.
 fn summary(fetched: &FetchedFile) -> String {
     let came: u64 = fetched.sources.iter().map(|source| source.bytes).sum();
     let rate = mib(came as f64 / fetched.seconds.max(0.001));
@@ -178,7 +178,7 @@ fn summary(fetched: &FetchedFile) -> String {
     line
 }
 
-/// Names the first of some files on stderr.
+/// Prints the names of the first files on stderr.
 fn named(out: Out, files: &[String], what: &str) {
     for file in files.iter().take(NAMED_MAX) {
         out.note(format!("{file}: {what}"));
@@ -188,7 +188,7 @@ fn named(out: Out, files: &[String], what: &str) {
     }
 }
 
-/// Fails if files did not arrive as they were shared, or were left as they are.
+/// Fails if files did not arrive as they were shared, or existing ones were left.
 fn ended(fetched: &FetchedFile) -> Result<(), Failure> {
     if fetched.left.is_empty() {
         let hint = "the rest is there, in the path above";

@@ -1,4 +1,4 @@
-//! `files`, `unshare`, `pin`, `unpin`, `gc`: what this node has and why.
+//! `files`, `unshare`, `pin`, `unpin`, `gc`: the files of this node and why it keeps them.
 
 use potluck::{BlobId, FileLink};
 use serde_json::Value;
@@ -11,13 +11,13 @@ use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::text::printable;
 
-/// Fewer digits of an id name too many things by chance.
+/// Least digits of an id prefix. With fewer, a prefix matches several files by chance.
 const DIGITS_MIN: usize = 6;
 
-/// Files asked of the node at once.
+/// Files in one request.
 const PAGE: u64 = 1000;
 
-/// Runs `files`: page by page, so that neither side holds them all.
+/// Runs `files`: page by page, so that neither the node nor the program holds the whole list.
 pub(crate) fn list(global: &Global, args: &FilesArgs) -> Result<(), Failure> {
     let (out, client) = (global.out(), Client::of(global)?);
     let after = args.after.as_deref().map(|typed| id_of(&client, typed)).transpose()?;
@@ -108,8 +108,7 @@ fn say(out: Out, object: &Value, done: &str, id: &BlobId) -> Result<(), Failure>
     if out.json { out.object(object) } else { out.line(format_args!("{done}{id}")) }
 }
 
-/// The file that is meant: by its id, by its link, or by the beginning of the id of one that the
-/// node has.
+/// The file that is meant: by its id, by its link, or by a prefix of the id of a file that the node has.
 fn id_of(client: &Client, typed: &str) -> Result<BlobId, Failure> {
     if let Ok(id) = typed.parse() {
         return Ok(id);

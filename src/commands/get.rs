@@ -93,12 +93,12 @@ fn folded_value(kind: &str, body: &[u8]) -> Result<serde_json::Value, Failure> {
         .map_err(|_| Failure::failed("the node sent a value that cannot be read"))
 }
 
-/// What people should know of a value that they see on a terminal; a program gets exactly the bytes.
+/// Notes about a value for a person at a terminal; a program gets exactly the bytes.
 fn on_terminal(out: Out, value: &[u8]) {
     if !stdout().is_terminal() {
         return;
     }
-    // A prompt should not stand behind the value.
+    // The next prompt should begin on a new line.
     if !value.is_empty() && !value.ends_with(b"\n") {
         out.note("");
     }
@@ -122,7 +122,7 @@ fn print_all(out: Out, name: &str, all: &Siblings) -> Result<(), Failure> {
     out.object(&object)
 }
 
-/// There is nothing under this name.
+/// The failure for a record that does not exist.
 pub(super) fn absent(name: &str) -> Failure {
     Failure::new(Exit::Absent, "absent", format!("there is no record {name}"))
         .hint(format!("store one with potluck put {} VALUE", quoted(name)))

@@ -1,7 +1,7 @@
 //! `import`: writes the records of a backup.
 //!
-//! A file is read twice: nothing is written from one that is damaged. What is there already is not
-//! written again, so an import that was stopped is run again from the beginning.
+//! A file is read twice: if it is damaged, nothing is written. Records that exist already are not written
+//! again, so an interrupted import can be run again from the beginning.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek as _};
@@ -26,11 +26,11 @@ use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::text::{count, printable};
 
-/// Records that are written at once. Raising it is faster until the node is busy.
+/// Records that are written at the same time. Raising it is faster until the node is busy.
 const WRITTEN_AT_ONCE: usize = 16;
 /// Kinds of which one write restores one value.
 const KINDS: [&str; 2] = ["siblings", "lww"];
-/// How often a write is tried while the node or its replicas cannot be reached.
+/// Attempts of a write while the node or its replicas cannot be reached.
 const TRIES: usize = 3;
 /// Records that are named because they were not written.
 const NAMED_MAX: u64 = 20;
@@ -66,7 +66,7 @@ pub(crate) fn run(global: &Global, args: &ImportArgs) -> Result<(), Failure> {
     import.ended(broken)
 }
 
-/// What became of the records.
+/// The results of all records.
 #[derive(Debug, Default)]
 struct Counts {
     written: u64,
@@ -78,16 +78,16 @@ struct Counts {
     first: Option<Failure>,
 }
 
-/// What became of one record.
+/// The result of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// It was written.
     Written,
     /// The same values are there.
     Equal,
-    /// The life of all its values is over.
+    /// All its values have expired.
     Expired,
-    /// Another value is there, and stays.
+    /// The record has another value, which stays.
     Conflict,
 }
 
@@ -97,13 +97,13 @@ struct Numbered {
     record: Record,
 }
 
-/// An import under way.
+/// An import in progress.
 struct Import<'a> {
     client: &'a Client,
     overwrite: bool,
     out: Out,
     counts: Mutex<Counts>,
-    /// Set once no node answers: what is left is not tried.
+    /// Set once no node answers: the rest is not tried.
     gone: AtomicBool,
 }
 
@@ -113,7 +113,7 @@ impl<'a> Import<'a> {
         Self { client, overwrite, out, counts, gone }
     }
 
-    /// Writes all records; gives what is wrong with the backup, if something is.
+    /// Writes all records; returns the error in the backup, if there is one.
     fn all(&self, lines: &mut Lines<impl BufRead>, total: Option<u64>) -> Option<Failure> {
         let progress = Progress::new(self.out, "import");
         let (sender, receiver) = sync_channel(WRITTEN_AT_ONCE);
@@ -192,7 +192,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Writes one record, if it is not there.
+    /// Writes one record, unless it exists with the same values.
     fn one(&self, record: &Record) -> Result<Outcome, Failure> {
         let now = SystemTime::now();
         let living = |value: &&Value| left(value, now) > Duration::ZERO;
@@ -216,7 +216,7 @@ impl<'a> Import<'a> {
             self.operate(record, value, &there)?;
             return Ok(Outcome::Written);
         }
-        // The context covers what is there, or the deletion of what was.
+        // The context covers the current values, or their deletion.
         if !there.context.is_empty() {
             context = there.context;
         }
@@ -236,7 +236,7 @@ impl<'a> Import<'a> {
     }
 
     fn put(&self, record: &Record, value: &Value, context: &str) -> Result<(), Failure> {
-        // A life of a part of a second would be over before it is written.
+        // A lifetime of less than a second would end before the write.
         let life = left(value, SystemTime::now()).as_secs().max(1);
         let query = [
             ("space", Some(record.space.clone())),
@@ -245,13 +245,13 @@ impl<'a> Import<'a> {
         ];
         let path = kv_path("/v1/kv", &record.name, &query)?;
         let bytes = value.bytes().unwrap_or_default();
-        // A blind write that was not acknowledged may be there all the same, and twice if it were
-        // repeated.
+        // A blind write that was not acknowledged may have taken effect, and a repetition would add a second
+        // value.
         let once = || write(self.client, "PUT", &path, Some(context), Some(&bytes))?.good();
         if context == BLIND { once() } else { tried(once) }.map(drop)
     }
 
-    /// Makes a counter, set or map, in the place of what is there.
+    /// Makes a counter, set or map in place of the present value.
     fn operate(&self, record: &Record, value: &Value, there: &Siblings) -> Result<(), Failure> {
         let bytes = value.bytes().unwrap_or_default();
         let operations = import_kinds::operations(&value.kind, &bytes)?;
@@ -263,13 +263,14 @@ impl<'a> Import<'a> {
         for operation in operations {
             let headers = [("content-type", "application/json")];
             let body = operation.to_string().into_bytes();
-            // An operation that was not acknowledged may count all the same, and twice if repeated.
+            // An operation that was not acknowledged may have taken effect, and a repetition would apply it
+            // twice.
             self.client.request("POST", &path, &headers, Some(&body))?.good()?;
         }
         Ok(())
     }
 
-    /// Says how it went.
+    /// Prints the result.
     fn ended(self, broken: Option<Failure>) -> Result<(), Failure> {
         let counts = self.counts.into_inner().unwrap_or_default();
         let Counts { written, equal, expired, conflicts, failed, .. } = counts;
@@ -303,13 +304,13 @@ impl<'a> Import<'a> {
     }
 }
 
-/// The life that a value has left.
+/// The remaining lifetime of a value.
 fn left(value: &Value, now: SystemTime) -> Duration {
     let until = humantime::parse_rfc3339(&value.expires_at).unwrap_or(now);
     until.duration_since(now).unwrap_or_default()
 }
 
-/// Whether the same values are there, in any order.
+/// Whether the record has the same values, in any order.
 fn is_equal(values: &[&Value], there: &Siblings) -> bool {
     let mut wanted: Vec<(&str, &str)> =
         values.iter().map(|value| (value.kind.as_str(), value.value_base64.as_str())).collect();
@@ -321,7 +322,7 @@ fn is_equal(values: &[&Value], there: &Siblings) -> bool {
     wanted == held
 }
 
-/// Whether one node can write these values: it keeps its own siblings within limits, and all in one kind.
+/// Whether one node can write these values: its own siblings must be within limits and of one kind.
 fn fits(values: &[&Value]) -> Result<(), Failure> {
     if let Some(other) = values.iter().find(|value| !KINDS.contains(&value.kind.as_str())) {
         let message = format!("this version cannot import records of kind {}", other.kind);
@@ -343,7 +344,7 @@ fn fits(values: &[&Value]) -> Result<(), Failure> {
     Err(Failure::new(Exit::Usage, "tooManyValues", message))
 }
 
-/// Tries again while what is asked for cannot be had now.
+/// Tries again while the request fails for a temporary reason.
 fn tried<T>(mut doing: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     let mut tries = 1;
     loop {

@@ -19,7 +19,7 @@ pub(super) fn is_operated(kind: &str) -> bool {
 /// The bodies of the operations that make a record of this kind with this value, as `get` prints it.
 ///
 /// # Errors
-/// The value is none of this kind, or more than one node can write.
+/// The value is not of this kind, or too large for one node to write.
 pub(super) fn operations(kind: &str, value: &[u8]) -> Result<Vec<Value>, Failure> {
     let wrong = || Failure::new(Exit::Verification, "badValue", format!("it is not a {kind}"));
     match kind {

@@ -12,9 +12,9 @@ use crate::text::count;
 
 /// Names of one request. More names take fewer requests and more memory at once.
 const PAGE: usize = 1000;
-/// Names that `--json` gives in its one object. Beyond, `next` says where to go on.
+/// Most names in the one object of `--json`. If there are more, `next` says where to continue.
 const OBJECT_MAX: usize = 100_000;
-/// Silent members that are named.
+/// Members without an answer that are named.
 const SILENT_MAX: usize = 64;
 
 /// Runs the command.
@@ -53,7 +53,7 @@ pub(crate) fn run(global: &Global, args: &LsArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what may be missing from a list.
+/// Prints what may be missing from a list.
 pub(super) fn incomplete(out: Out, told: &Names) {
     if told.complete {
         return;
@@ -92,7 +92,7 @@ pub(super) struct Pages<'a> {
     client: &'a Client,
     space: Option<&'a str>,
     prefix: &'a str,
-    /// What was told of all pages so far; of the names only where to go on.
+    /// The counts of all pages so far; of the names only where to continue.
     told: Option<Names>,
 }
 
@@ -101,10 +101,10 @@ impl<'a> Pages<'a> {
         Self { client, space, prefix, told: None }
     }
 
-    /// The next names; `None` behind the last.
+    /// The next names; `None` after the last.
     ///
     /// # Errors
-    /// What the node says.
+    /// The problem that the node reports.
     pub(super) fn next(&mut self) -> Result<Option<Vec<NameEntry>>, Failure> {
         let after = match &self.told {
             None => None,
@@ -126,7 +126,7 @@ impl<'a> Pages<'a> {
         Ok(Some(names))
     }
 
-    /// What the pages said of their completeness; before the first page nothing.
+    /// What the pages reported about their completeness; empty before the first page.
     pub(super) fn told(&self) -> &Names {
         static NOTHING: Names = Names {
             names: Vec::new(),
@@ -141,7 +141,7 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// Adds what a further page says: the whole is as complete as its least complete page.
+/// Adds the counts of a further page: the whole is as complete as its least complete page.
 fn join(told: &mut Names, page: Names) {
     told.next = page.next;
     let missing = |names: &Names| names.members_asked.saturating_sub(names.members_answered);

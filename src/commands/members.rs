@@ -1,4 +1,4 @@
-//! `members`: the members of the network, and which of them are there.
+//! `members`: the members of the network and their states.
 
 use std::collections::BTreeMap;
 

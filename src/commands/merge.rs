@@ -42,7 +42,7 @@ pub(crate) fn run(global: &Global, args: &MergeArgs) -> Result<(), Failure> {
     put::say(global.out(), &written, false)
 }
 
-/// Lets a command of the user merge: it gets one file a sibling and prints the value.
+/// Lets a command of the user merge: it gets one file for each sibling and prints the value.
 fn run_command(out: Out, command: &str, read: &Siblings) -> Result<Vec<u8>, Failure> {
     let io = |error: std::io::Error| Failure::failed(format!("cannot run {command}: {error}"));
     let folder = tempfile::tempdir().map_err(io)?;

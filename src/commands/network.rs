@@ -1,4 +1,4 @@
-//! `join` and `leave`: a running node enters or leaves the network.
+//! `join` and `leave`: a running node joins or leaves the network.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::text::count;
 use crate::up::{invitation, ticket};
 
-/// Refuses what is no entry point, with a sentence that says what one is.
+/// Refuses invalid entry points, with a sentence that says what one looks like.
 pub(crate) fn check_entries(entries: &[String]) -> Result<(), Failure> {
     entries.iter().try_for_each(|entry| {
         let point = potluck_host::parse_entry_point(entry);
@@ -55,7 +55,7 @@ pub(crate) fn join(global: &Global, args: &JoinArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The nodes that a ticket names, if it is for the network that the node is in.
+/// The nodes that a ticket names, if it is for the network of the node.
 fn contacts_of(client: &Client, text: &str) -> Result<Vec<String>, Failure> {
     let wrong = |why: String| Failure::new(Exit::Usage, "badTicket", why);
     let ticket: Ticket = text.parse().map_err(|error: TicketError| wrong(error.to_string()))?;

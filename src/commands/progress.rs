@@ -1,6 +1,6 @@
 //! One line on stderr that shows the progress of a transfer.
 //!
-//! **Invariant:** it is never wider than the terminal, so that it can be drawn anew in its place.
+//! **Invariant:** it is never wider than the terminal, so that it can be redrawn in place.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,19 +15,19 @@ use super::table::{fitted, mib, span};
 use crate::out::Out;
 use crate::text::printable;
 
-/// How often the line is drawn by itself.
+/// How often the line is redrawn by itself.
 const TICK: Duration = Duration::from_millis(250);
 /// Time over which the current rate is averaged. A longer time smooths it more.
 const RATE_OVER: Duration = Duration::from_secs(4);
-/// Before, a rate says nothing.
+/// Time before the first rate is shown: an earlier one says nothing.
 const RATE_AFTER: Duration = Duration::from_secs(1);
-/// Two looks at what is done that count as one.
+/// Readings closer together than this count as one.
 const LOOK: Duration = Duration::from_millis(200);
 /// Most columns of a name; in a narrow terminal a fifth of it.
 const NAME_COLUMNS: usize = 24;
 /// Columns of the bar.
 const BAR_COLUMNS: (usize, usize) = (8, 40);
-/// Columns where the terminal does not say.
+/// Columns of a terminal of unknown width.
 const COLUMNS: usize = 80;
 
 const BEFORE: &str = "{spinner} {msg}";
@@ -43,7 +43,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A line for something that is called `what`.
+    /// A line for a transfer with the name `what`.
     pub(super) fn new(out: Out, what: &str) -> Self {
         let shown = stderr().is_terminal() && !out.quiet;
         let target =
@@ -79,16 +79,16 @@ impl Progress {
         self.bar.set_message(line(columns(), &self.name, amount, pace.rate(), &how));
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// How fast it goes now.
+/// The current rate.
 #[derive(Debug)]
 struct Pace {
-    /// What was done when, over the last seconds.
+    /// Bytes done at times during the last seconds.
     looks: VecDeque<(Instant, u64)>,
 }
 
@@ -103,7 +103,7 @@ impl Pace {
             return;
         }
         self.looks.push_back((now, done));
-        // One look from before the span stays: rates are over the whole of it.
+        // One reading before the period stays: rates are over the whole period.
         while self.looks.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= RATE_OVER) {
             self.looks.pop_front();
         }
@@ -130,16 +130,16 @@ fn columns() -> usize {
     terminal_size_of(stderr()).map_or(COLUMNS, |(Width(columns), _)| usize::from(columns))
 }
 
-/// The line before anything is known of the size, without the spinner.
+/// The line before the size is known, without the spinner.
 fn begun(columns: usize, name: &str, how: &str) -> String {
     fitted(&format!("{name} {how}"), columns.saturating_sub(3)).trim_end().to_owned()
 }
 
-/// The line under way. What does not fit is left out: first the senders, then the amounts, then
-/// how long it will take.
+/// The line of a transfer with a known size. If it is too long, parts are left out: first the senders, then
+/// the amounts, then the remaining time.
 fn line(columns: usize, name: &str, amount: Amount, rate: Option<f64>, how: &str) -> String {
     let Amount { done, total } = amount;
-    // A line that fills the last column makes some terminals begin another.
+    // A line that fills the last column makes some terminals begin another line.
     let room = columns.saturating_sub(1);
     let share = if total == 0 { 1.0 } else { (done as f64 / total as f64).min(1.0) };
     let percent = format!("{:.0} %", (share * 100.0).floor());
@@ -225,7 +225,7 @@ mod tests {
     fn a_rate_is_that_of_the_last_seconds() {
         let start = Instant::now();
         let at = |tenths: u64| start + Duration::from_millis(tenths * 100);
-        // What was there before counts for nothing.
+        // Bytes that were there before do not count.
         let mut pace = Pace::new(start, 500 * MIB);
         assert_eq!(pace.rate(), None);
         let mut done = 500 * MIB;

@@ -38,7 +38,7 @@ pub(crate) fn run(global: &Global, args: &PubArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many took a message, in words.
+/// The number of neighbours that took a message, in words.
 fn taken_by(neighbours: usize) -> String {
     match neighbours {
         0 => "taken by no other node: none was found in the topic".to_owned(),
@@ -52,7 +52,7 @@ pub(super) fn checked_topic(typed: &str) -> Result<TopicName, Failure> {
     TopicName::new(typed).map_err(|error| Failure::new(Exit::Usage, "badTopic", error))
 }
 
-/// Publishes a message; how many neighbours took it.
+/// Publishes a message; returns the number of neighbours that took it.
 fn one(client: &Client, path: &str, message: &[u8]) -> Result<usize, Failure> {
     if message.len() > PAYLOAD_BYTES_MAX {
         return Err(too_long("the message"));
@@ -62,7 +62,7 @@ fn one(client: &Client, path: &str, message: &[u8]) -> Result<usize, Failure> {
     Ok(answer.json::<Published>()?.neighbours)
 }
 
-/// Publishes each line as it comes; how many there were.
+/// Publishes each line as it arrives; returns the number of lines.
 fn lines(client: &Client, path: &str, from: impl Read) -> Result<u64, Failure> {
     let mut body = Lines::new(from);
     let path = with_query(path, &[("lines", Some("true".to_owned()))]);
@@ -73,7 +73,7 @@ fn lines(client: &Client, path: &str, from: impl Read) -> Result<u64, Failure> {
             Err(Failure::failed(format!("cannot read stdin: {error}")))
         }
         (None, Ok(answer)) => Ok(answer.json::<PublishedLines>()?.messages),
-        // It was there when the first lines went to it.
+        // The node was there when the first lines went to it.
         (None, Err(failure)) if is_gone(&failure) && body.begun > 0 => {
             let message = format!(
                 "the node broke off; of {} that were read the last ones may be lost",
@@ -85,7 +85,7 @@ fn lines(client: &Client, path: &str, from: impl Read) -> Result<u64, Failure> {
     }
 }
 
-/// Whether a node was there, or had been, and is no more.
+/// Whether the failure means that there is no node, or none any more.
 fn is_gone(failure: &Failure) -> bool {
     failure.exit == Exit::NoNode || failure.code == BROKE_OFF
 }
@@ -96,19 +96,19 @@ fn too_long(what: &str) -> Failure {
         .hint("share it with potluck share FILE, and publish the link")
 }
 
-/// Why lines end before their time.
+/// Why lines end early.
 #[derive(Debug)]
 enum Wrong {
     TooLong,
     Unreadable(io::Error),
 }
 
-/// Bytes on their way to the node, in which no line is longer than a message may be.
+/// Bytes for the node, in which no line is longer than a message may be.
 struct Lines<R> {
     from: R,
-    /// Line feeds that went through.
+    /// Line feeds so far.
     begun: u64,
-    /// Bytes since the last of them.
+    /// Bytes since the last line feed.
     length: usize,
     wrong: Option<Wrong>,
 }

@@ -48,12 +48,12 @@ pub(super) fn write(
     client.request(method, path, &headers, value)
 }
 
-/// What to do about siblings in the way of a write.
+/// Advice about siblings that prevent a write.
 pub(super) fn merge_hint(name: &str) -> String {
     format!("merge them with potluck merge {} ..", quoted(name))
 }
 
-/// What was written; if values are in the way, they are listed, and `hint` says what to do.
+/// The result of a write; if siblings prevent it, they are listed, and `hint` says what to do.
 pub(super) fn written(
     out: Out,
     name: &str,
@@ -72,7 +72,7 @@ pub(super) fn written(
     if (200..300).contains(&answer.status) { answer.json() } else { Err(answer.failure()) }
 }
 
-/// Says which nodes have it.
+/// Prints which nodes have it.
 pub(super) fn say(out: Out, written: &Written, is_content: bool) -> Result<(), Failure> {
     let Written { name, key, version, acks, wanted, members, expires_at, .. } = written;
     if out.json {

@@ -1,4 +1,4 @@
-//! `service print` and `man`: what an administrator installs.
+//! `service print` and `man`: files for an administrator to install.
 
 use clap_mangen::Man;
 

@@ -16,7 +16,7 @@ use crate::out::Out;
 use crate::place::resolved;
 use crate::text::{printable, quoted};
 
-/// Answers of a node that cannot get at a path which is there.
+/// Problem codes of a node that cannot read a path which exists.
 const OUT_OF_REACH: [&str; 3] = ["outsidePaths", "unreadable", "noSuchFile"];
 
 /// Runs the command.
@@ -58,7 +58,7 @@ pub(crate) fn run(global: &Global, args: &ShareArgs) -> Result<(), Failure> {
     )
 }
 
-/// Says what went wrong while the rest went well.
+/// Prints the failures of a share that succeeded in part.
 pub(super) fn failures(out: Out, failed: &[Skipped]) {
     for failed in failed {
         let (path, reason) = (printable(&failed.path), printable(&failed.reason));
@@ -66,10 +66,10 @@ pub(super) fn failures(out: Out, failed: &[Skipped]) {
     }
 }
 
-/// The end of a command that did only a part.
+/// The end of a command that succeeded in part.
 ///
 /// # Errors
-/// Something failed.
+/// At least one part failed.
 pub(super) fn partial(failed: &[Skipped], what: &str, hint: &str) -> Result<(), Failure> {
     if failed.is_empty() {
         return Ok(());
@@ -81,7 +81,7 @@ pub(super) fn partial(failed: &[Skipped], what: &str, hint: &str) -> Result<(), 
     Err(Failure::new(Exit::Failed, "partial", format!("{files} {are} {what}")).hint(hint))
 }
 
-/// Says if others will not see the name that it has here.
+/// Prints a note if others will see another name than the one here.
 fn say_of_name(out: Out, name: &str, link: &str) {
     let Ok(link) = link.parse::<FileLink>() else { return };
     let (name, kept) = (printable(name), clean_name(name));
@@ -97,15 +97,15 @@ fn say_of_name(out: Out, name: &str, link: &str) {
     }
 }
 
-/// What is to be shared.
+/// The source of a share.
 struct Source {
-    /// Its real path; stdin, if there is none.
+    /// Its real path; `None` for stdin.
     path: Option<PathBuf>,
     name: String,
 }
 
 impl Source {
-    /// What was typed, if it can be shared at all.
+    /// The typed source, if it can be shared at all.
     fn of(args: &ShareArgs) -> Result<Self, Failure> {
         if args.path == Path::new("-") {
             let name = args.name.clone().ok_or_else(|| {
@@ -137,11 +137,10 @@ impl Source {
     }
 }
 
-/// A path of this machine as it was typed, in the form that a node takes: whole, without `..`, links
-/// resolved.
+/// A typed path of this machine in the form that a node accepts: absolute, without `..`, links resolved.
 ///
 /// # Errors
-/// Wrong usage: no path.
+/// Wrong usage: an invalid path.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     if path.as_os_str().is_empty() {
         return Err(Failure::usage("a path has at least one letter"));
@@ -149,7 +148,7 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     resolved(path).map_err(|error| Failure::usage(format!("'{}': {error}", path.display())))
 }
 
-/// What is at the end of a path.
+/// The last part of a path.
 fn name_of(path: &Path) -> Result<String, Failure> {
     let whole = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = whole(path).or_else(|| whole(&fs::canonicalize(path).ok()?));
@@ -159,7 +158,7 @@ fn name_of(path: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Shares a file or folder where it lies, or sends it to the node if that cannot get at it.
+/// Shares a file or folder in its place, or uploads it if the node cannot read it.
 fn share_path(
     out: Out,
     client: &Client,
@@ -180,7 +179,7 @@ fn share_path(
     upload::path(client, path, name, progress)
 }
 
-/// A path as it is told a node that could use it; why there is no telling it, if there is none.
+/// A path as text for a node that may be able to use it, or why there is none.
 pub(super) fn told<'p>(client: &Client, path: &'p Path) -> Result<&'p str, String> {
     if !is_loopback(client.base()) {
         return Err("the node runs on another machine".to_owned());
@@ -188,7 +187,7 @@ pub(super) fn told<'p>(client: &Client, path: &'p Path) -> Result<&'p str, Strin
     path.to_str().ok_or_else(|| format!("{} is no UTF-8", path.display()))
 }
 
-/// Lets the node read the path by itself; if it cannot get at it, says why.
+/// Lets the node read the path itself; returns the reason if it cannot.
 fn in_place(
     client: &Client,
     path: &str,

@@ -14,7 +14,7 @@ const PREVIEW_CHARS: usize = 40;
 /// The bytes of a sibling.
 ///
 /// # Errors
-/// The node sent something that is no base64.
+/// The node sent invalid base64.
 pub(super) fn value_of(sibling: &Sibling) -> Result<Vec<u8>, Failure> {
     BASE64
         .decode(sibling.value_base64.as_bytes())
@@ -60,7 +60,7 @@ pub(super) fn to_json(name: &str, all: &Siblings) -> Result<Value, Failure> {
     Ok(json!({"name": name, "context": all.context, "siblings": siblings?}))
 }
 
-/// A value as text where it is text.
+/// A value as text if it is text, else as base64.
 pub(super) fn value_field(value: &[u8]) -> (&'static str, Value) {
     match std::str::from_utf8(value) {
         Ok(text) => ("value", text.into()),
@@ -68,7 +68,7 @@ pub(super) fn value_field(value: &[u8]) -> (&'static str, Value) {
     }
 }
 
-/// The beginning of a value, fit for a terminal.
+/// The beginning of a value, safe for a terminal.
 fn preview(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(&value[..value.len().min(PREVIEW_CHARS * 4)]);
     let mut short: String = text

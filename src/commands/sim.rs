@@ -1,4 +1,4 @@
-//! `sim`: plays a scenario of the simulator and prints what it measured and checked.
+//! `sim`: runs a scenario of the simulator and prints what it measured and checked.
 
 mod levels;
 pub(crate) mod seeds;
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::out::Out;
 use crate::text::count;
 
-/// Runs the command. A canary is broken on purpose: for it a finding is success.
+/// Runs the command. A canary is broken on purpose: for it a finding is a success.
 pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
     let out = global.out();
     if let Some(study) = &args.study {
@@ -87,7 +87,7 @@ const STUDIES: [(&str, &str); 9] = [
     ("levels", "Do the arrays and the real program say the same?"),
 ];
 
-/// Scenarios by what a user would ask. What is in none comes last.
+/// Scenarios by the question of a user. Scenarios without a question come last.
 const QUESTIONS: [(&str, &[&str]); 7] = [
     (
         "What if nodes die, crash or leave?",
@@ -151,7 +151,7 @@ fn list(out: Out) -> Result<(), Failure> {
     group(out, "More scenarios", &others)
 }
 
-/// The scenarios of these names that there are, under a heading.
+/// Prints those of these scenarios that exist, under a heading.
 fn group(out: Out, head: &str, names: &[&str]) -> Result<(), Failure> {
     out.line(head)?;
     let known = names.iter().filter_map(|name| scenarios::find(name));

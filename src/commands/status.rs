@@ -1,4 +1,4 @@
-//! `status` and `peers`: a page each.
+//! `status` and `peers`.
 
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         ["ending", &ending(status.records_expiring_7d)],
     ];
     out.bytes(table(&rows.map(|row| row.map(ToString::to_string))).as_bytes())?;
-    // The first stands in the row of health.
+    // The first reason is in the row of health.
     for reason in status.reasons.iter().skip(1) {
         out.line(format!("note     {reason}"))?;
     }
@@ -70,7 +70,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// At which addresses others reach the node, and where each is known from.
+/// The addresses at which others reach the node, and the origin of each.
 fn reached(status: &Status) -> String {
     let known = |own: &OwnAddress| match own.source.as_str() {
         "advertised" => "as advertised".to_owned(),
@@ -86,7 +86,7 @@ fn reached(status: &Status) -> String {
     text
 }
 
-/// How many of this node's own records end soon.
+/// The number of this node's own records that end soon.
 fn ending(records: u64) -> String {
     match records {
         0 => "no record of this node ends within 7 days".to_owned(),
@@ -95,7 +95,7 @@ fn ending(records: u64) -> String {
     }
 }
 
-/// How the node's clock compares with those of its peers.
+/// The offset of the node's clock from those of its peers.
 fn clock(offset_ms: Option<i64>) -> String {
     match offset_ms {
         None => "not compared with another node's yet".to_owned(),

@@ -1,4 +1,4 @@
-//! `sub`: prints the messages of a topic, each once, across breaks of the connection.
+//! `sub`: prints the messages of a topic, each once, also when the connection breaks.
 
 mod listen;
 mod seen;
@@ -20,30 +20,30 @@ use crate::text::{escaped, json as json_text};
 use crate::up::on_first_signal;
 use listen::listen;
 
-/// Messages between the connection and the terminal.
+/// Messages queued between the connection and the terminal.
 const AHEAD: usize = 256;
 /// How long writing may go on after Ctrl-C.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// What comes from the connection, or from the user.
+/// An event of the connection or the user.
 #[derive(Debug)]
 enum Word {
     Message {
         id: String,
         payload: Vec<u8>,
     },
-    /// Something that the user should know.
+    /// A note for the user.
     Note(String),
     Failed(Failure),
     Interrupted,
 }
 
-/// How a message is written.
+/// The output form of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// On a line of its own, where what would end the line or steer a terminal is escaped.
+    /// On a line of its own, with line breaks and control characters escaped.
     Line,
-    /// As it is, with a zero byte behind it.
+    /// Unchanged, followed by a zero byte.
     Zero,
     /// As an object.
     Json,
@@ -61,12 +61,12 @@ pub(crate) fn run(global: &Global, args: &SubArgs) -> Result<(), Failure> {
     let (sender, words) = sync_channel(AHEAD);
     let interrupt = sender.clone();
     on_first_signal(move || {
-        // A reader that does not read must not keep the program alive.
+        // An output that nothing reads must not keep the program alive.
         thread::spawn(|| {
             thread::sleep(LAST_WORDS);
             std::process::exit(0);
         });
-        // If it is not heard any more, the program is about to end.
+        // If there is no receiver any more, the program is about to end.
         let _ = interrupt.send(Word::Interrupted);
     })?;
     start_listening(global.clone(), topic.clone(), sender)?;
@@ -99,7 +99,7 @@ fn print(
     let mut to = BufWriter::new(io::stdout().lock());
     let mut left = count.unwrap_or(u64::MAX);
     while left > 0 {
-        // What was written is seen as soon as no more comes at once.
+        // Written lines are flushed when no further message is waiting.
         let word = match words.try_recv() {
             Err(TryRecvError::Empty) => {
                 if let Err(error) = to.flush() {

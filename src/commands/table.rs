@@ -4,8 +4,8 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::text::{count, printable};
 
-/// Lines with aligned columns, the first row being the head. What stands in a cell may be of others:
-/// it steers no terminal and ends no line.
+/// Lines with aligned columns, the first row being the head. Cells may contain text of other nodes: control
+/// characters and line breaks are replaced.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let rows: Vec<[String; N]> =
         rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
@@ -89,7 +89,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{number:.1} {unit}")
 }
 
-/// Bytes as a number of MiB, for figures that change or are compared: always the same unit.
+/// Bytes as a number of MiB, for figures that change or are compared: the unit is always the same.
 pub(crate) fn mib(bytes: f64) -> String {
     let mib = bytes / f64::from(1 << 20);
     if mib < 1.0 { format!("{mib:.2}") } else { format!("{mib:.1}") }

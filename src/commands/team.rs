@@ -1,4 +1,4 @@
-//! `team`: who may write in a team.
+//! `team`: the members that may write in a team.
 
 use serde_json::Value;
 
@@ -77,7 +77,7 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The id in what was typed for a team.
+/// The id in a typed team name.
 fn id(text: &str) -> Result<&str, Failure> {
     let digits = text.trim();
     let digits = digits.strip_prefix("team/").unwrap_or(digits);

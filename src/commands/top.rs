@@ -1,7 +1,7 @@
 //! `top`: the first screen of the dashboard on a terminal, from the same model.
 //!
-//! **Invariants:** drawing is a pure function of what the node said and what was typed; the terminal is
-//! given back as it was, also after a panic; a screen is drawn only when something changed, four times a
+//! **Invariants:** drawing is a pure function of the node's answers and the typed keys; the terminal is
+//! restored at the end, also after a panic; a screen is drawn only when something changed, four times a
 //! second at most.
 
 mod draw;
@@ -24,9 +24,9 @@ use crate::out::Out;
 use feed::Feed;
 use keys::{Asked, Screen};
 
-/// How long keys are waited for: a quarter of a second between two screens.
+/// Longest wait for a key: a quarter of a second between two screens.
 const PACE: Duration = Duration::from_millis(250);
-/// The size of a plain frame where no terminal says another one.
+/// The size of a plain frame if there is no terminal.
 const PLAIN: (u16, u16) = (100, 40);
 
 /// Runs the command.
@@ -57,7 +57,7 @@ fn plain(out: Out, model: &feed::Model) -> Result<(), Failure> {
     out.bytes(text.as_bytes())
 }
 
-/// What a screen of this size shows, as text.
+/// The text of a screen of this size.
 fn frame(model: &feed::Model, screen: &Screen, width: u16, height: u16) -> Result<String, Failure> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).map_err(Failure::failed)?;
     terminal.draw(|frame| draw::draw(frame, model, screen)).map_err(Failure::failed)?;
@@ -71,7 +71,7 @@ fn frame(model: &feed::Model, screen: &Screen, width: u16, height: u16) -> Resul
     Ok(text)
 }
 
-/// Draws and listens until the user has enough.
+/// Draws and reads keys until the user quits.
 fn live(terminal: &mut DefaultTerminal, feed: Feed) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::failed(format!("the terminal failed: {error}"));
     let mut screen = Screen::new(std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()));

@@ -1,4 +1,4 @@
-//! `trace`: one lookup, hop by hop.
+//! `trace`: one lookup, step by step.
 
 use serde_json::Value;
 

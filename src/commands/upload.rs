@@ -1,7 +1,7 @@
-//! Sending what the node cannot read by itself: a file, a folder or stdin, byte by byte.
+//! Uploads a source that the node cannot read itself: a file, a folder or stdin, byte by byte.
 //!
-//! **Invariant:** what is sent has the size that was said, or the node is not given the end of it and
-//! shares nothing.
+//! **Invariant:** the upload has exactly the announced size; otherwise it is broken off and the node shares
+//! nothing.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -48,7 +48,7 @@ pub(super) fn path(
     for _ in 1..SENDS_MAX {
         match send_folder(client, &opened, &listed, name, progress)? {
             Ok(shared) => return Ok(with_left_out(shared, listed)),
-            // The rest is sent again without it.
+            // The rest is sent again without the file.
             Err((error, failure)) => {
                 if !error.is_some_and(|error| listed.leave_out(&error.into())) {
                     return Err(failure);
@@ -60,10 +60,10 @@ pub(super) fn path(
     sent.map(|shared| with_left_out(shared, listed)).map_err(|bad| bad.1)
 }
 
-/// How often a folder is sent without the files that changed meanwhile.
+/// Attempts to send a folder, each without the files that changed meanwhile.
 const SENDS_MAX: usize = 4;
 
-/// What was shared, or what was wrong with a file, if it was that, and the failure that this is.
+/// The shared file, or the failure and the file error behind it, if there is one.
 type Sent = Result<SharedFile, (Option<BlobError>, Failure)>;
 
 fn with_left_out(shared: SharedFile, listed: FolderList) -> SharedFile {
@@ -89,10 +89,10 @@ fn send_folder(
     send(client, (opened, segments.collect(), Some(list)), name, none, progress)
 }
 
-/// What was opened, the files and their sizes, and the list of them if they are a folder's.
+/// The opened source, its files and their sizes, and the list of files if it is a folder.
 type Sending<'a> = (&'a Opened, Vec<(PathBuf, u64)>, Option<Vec<u8>>);
 
-/// Sends files laid end to end, after the list of them if they are a folder's.
+/// Sends the files one after the other, for a folder after the list of them.
 fn send(
     client: &Client,
     (opened, files, list): Sending<'_>,
@@ -132,11 +132,11 @@ fn unreadable(path: &Path, error: &FilesError) -> Failure {
     Failure::new(exit, code, format!("cannot share {}: {error}", path.display()))
 }
 
-/// Files laid end to end, each with the size that was said and no other.
+/// The bytes of files one after the other, each of exactly the announced size.
 struct Laid<'a> {
     opened: &'a Opened,
     files: std::vec::IntoIter<(PathBuf, u64)>,
-    /// What was wrong with a file.
+    /// The error of a file.
     bad: Option<BlobError>,
     current: Option<(PathBuf, Arc<File>, u64)>,
 }
@@ -146,7 +146,7 @@ impl<'a> Laid<'a> {
         Self { opened, files: files.into_iter(), bad: None, current: None }
     }
 
-    /// Notes what is wrong with a file.
+    /// Keeps the error of a file.
     fn fails(&mut self, error: BlobError) -> io::Error {
         let told = match &error {
             BlobError::Io { path, source } => {
@@ -182,7 +182,7 @@ impl Read for Laid<'_> {
         let mut from = &**file;
         let looked = from.read(&mut buffer[..most]).and_then(|read| {
             *left -= read as u64;
-            // The end of it is looked at before the last bytes are given away.
+            // The end of a file is checked before its last bytes are sent.
             Ok((read, read == 0 || (*left == 0 && from.read(&mut [0])? > 0)))
         });
         let (ended, path) = (*left == 0, path.clone());

@@ -1,4 +1,4 @@
-//! A value as it is typed: itself, `-` for stdin, `@FILE` for a file.
+//! A typed value: itself, `-` for stdin, `@FILE` for a file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use potluck_record::limits::VALUE_BYTES_MAX;
 use crate::failure::{Exit, Failure};
 use crate::text::quoted;
 
-/// The bytes that are meant as the value of `name`.
+/// The typed value of `name`.
 ///
 /// # Errors
 /// Wrong usage: a file that cannot be read, or more than a value may have.
@@ -26,7 +26,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Refuses what no node takes: the value of `name`, which lies in `file`.
+/// Refuses a value of `name`, from `file`, that no node accepts.
 pub(super) fn check(name: &str, file: &str, bytes: &[u8]) -> Result<(), Failure> {
     if bytes.len() <= VALUE_BYTES_MAX {
         return Ok(());
@@ -37,7 +37,7 @@ pub(super) fn check(name: &str, file: &str, bytes: &[u8]) -> Result<(), Failure>
         .hint(format!("share it as a file: potluck share {file} --as {name}")))
 }
 
-/// All of it, or one byte more than is allowed.
+/// All bytes, or one more than is allowed.
 fn limited(from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(VALUE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;

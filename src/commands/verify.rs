@@ -115,7 +115,7 @@ fn print(out: Out, verified: &VerifiedFolder, quick: bool) -> Result<(), Failure
     Ok(())
 }
 
-/// What is damaged, in words.
+/// The name of the damage.
 const fn what(wrong: Wrong) -> &'static str {
     match wrong {
         Wrong::Unreadable => "pages that cannot be read",
@@ -129,7 +129,7 @@ const fn what(wrong: Wrong) -> &'static str {
     }
 }
 
-/// What happens to it.
+/// Its consequence.
 const fn then(wrong: Wrong) -> &'static str {
     match wrong {
         Wrong::Unreadable => {

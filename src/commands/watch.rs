@@ -1,4 +1,4 @@
-//! `watch`: shows a record, and again after each change, across breaks of the connection.
+//! `watch`: shows a record, and again after each change, also when the connection breaks.
 
 mod exec;
 mod file;
@@ -24,16 +24,16 @@ use exec::Runner;
 use file::Target;
 use listen::listen;
 
-/// Changes between the connection and what is done with them.
+/// Changes queued between the connection and the output.
 const AHEAD: usize = 16;
 /// How long writing may go on after Ctrl-C.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// What comes from the connection, or from the user.
+/// An event of the connection or the user.
 #[derive(Debug)]
 enum Word {
     Change(Box<WatchChange>),
-    /// Something that the user should know.
+    /// A note for the user.
     Note(String),
     Failed(Failure),
     Interrupted,
@@ -43,7 +43,7 @@ enum Word {
 #[derive(Debug, Clone)]
 struct Shown {
     change: WatchChange,
-    /// `None` where there is not exactly one value.
+    /// `None` if there is not exactly one value.
     value: Option<Vec<u8>>,
 }
 
@@ -65,12 +65,12 @@ pub(crate) fn run(global: &Global, args: &WatchArgs) -> Result<(), Failure> {
     let (sender, words) = sync_channel(AHEAD);
     let interrupt = sender.clone();
     on_first_signal(move || {
-        // A reader that does not read must not keep the program alive.
+        // An output that nothing reads must not keep the program alive.
         thread::spawn(|| {
             thread::sleep(LAST_WORDS);
             std::process::exit(0);
         });
-        // If it is not heard any more, the program is about to end.
+        // If there is no receiver any more, the program is about to end.
         let _ = interrupt.send(Word::Interrupted);
     })?;
     start_listening(global.clone(), path, sender)?;
@@ -104,7 +104,7 @@ enum End {
     Interrupted,
 }
 
-/// Does with each change what the user asked for.
+/// Shows each change as the user asked.
 struct Shower<'a> {
     out: Out,
     args: &'a WatchArgs,
@@ -162,7 +162,7 @@ impl Shower<'_> {
         Ok(true)
     }
 
-    /// Says what a value alone does not tell.
+    /// Prints what the value alone does not show.
     fn comment(&self, shown: &Shown) -> Result<(), Failure> {
         let WatchChange { name, state, siblings, gap, missed, .. } = &shown.change;
         match missed {

@@ -1,11 +1,11 @@
-//! One value on its way into the settings, from the file or from text.
+//! Reads one value of the settings, from the file or from text.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use toml::Value;
 
-/// What is wrong with a value, to be put behind the name of its key.
+/// The error of a value, to be appended to the name of its key.
 pub(crate) type Wrong = String;
 
 /// A value as it was given.
@@ -78,7 +78,7 @@ impl Input<'_> {
         }
     }
 
-    /// A span of time.
+    /// A duration.
     pub(crate) fn duration(&self) -> Result<Duration, Wrong> {
         const WRONG: &str = "must be a span of time such as 30s, 5m, 1h or 30d";
         let text = self.text().map_err(|_| WRONG.to_owned())?;
@@ -103,7 +103,7 @@ impl Input<'_> {
         }
     }
 
-    /// A list of things written as text.
+    /// A list of values written as text.
     pub(crate) fn parsed_list<T: FromStr>(&self, what: &str) -> Result<Vec<T>, Wrong> {
         self.list()?
             .iter()
@@ -112,7 +112,7 @@ impl Input<'_> {
     }
 }
 
-/// A text as it is repeated in an error: never longer than a line.
+/// A text as quoted in an error: never longer than a line.
 pub(crate) fn shown(text: &str) -> String {
     let mut short: String =
         text.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect();

@@ -1,4 +1,4 @@
-//! The table of all keys: what each means, how it is read, how it is shown.
+//! The table of all keys: the meaning of each, how it is read, how it is shown.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use super::input::{Input, Wrong};
 use super::{OnTerm, Settings};
 use crate::text::whole_span;
 
-/// A value as it is shown.
+/// A value for output.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Shown {
     /// It is set, or has a fixed default.
     Set(Value),
-    /// It is not set; this is what it could be.
+    /// It is not set; an example of a value.
     Unset(Value),
 }
 
@@ -21,7 +21,7 @@ pub(crate) enum Shown {
 pub(crate) struct Key {
     pub(crate) section: &'static str,
     pub(crate) name: &'static str,
-    /// What it means, for the printed file.
+    /// Its meaning, for the printed file.
     pub(crate) about: &'static str,
     pub(crate) set: fn(&mut Settings, &Input<'_>) -> Result<(), Wrong>,
     pub(crate) get: fn(&Settings) -> Shown,
@@ -66,7 +66,7 @@ fn small(input: &Input<'_>) -> Result<u16, Wrong> {
     input.whole(1, 32).map(|number| number as u16)
 }
 
-/// A list that is not set, with what it is then.
+/// A list that is not set, with the items used in that case.
 fn unset_list(items: impl IntoIterator<Item = String>) -> Shown {
     Shown::Unset(Value::Array(items.into_iter().map(Value::String).collect()))
 }

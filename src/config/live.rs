@@ -1,4 +1,4 @@
-//! Which keys a running node takes up without a restart.
+//! The keys that a running node applies without a restart.
 
 use super::Settings;
 use super::keys::{KEYS, Key, Shown};
@@ -26,7 +26,7 @@ fn shown(key: &Key, settings: &Settings) -> String {
     }
 }
 
-/// Whether an entry point is gone that a running node goes on trying.
+/// Whether an entry point was removed that a running node continues to try.
 fn is_entry_gone(old: &Settings, new: &Settings) -> bool {
     old.network.entry.iter().any(|entry| !new.network.entry.contains(entry))
 }
@@ -43,10 +43,10 @@ pub(crate) fn changed(old: &Settings, new: &Settings) -> Vec<ChangedKey> {
     KEYS.iter().copied().flatten().filter_map(difference).collect()
 }
 
-/// Takes over those values that take effect at once.
+/// Copies the values that take effect at once.
 pub(crate) fn take_live(running: &mut Settings, new: &Settings) {
     running.node.on_term = new.node.on_term;
-    // Entry points are added at once; one that is gone is tried until a restart.
+    // Entry points are added at once; a removed one is tried until a restart.
     for entry in &new.network.entry {
         if !running.network.entry.contains(entry) {
             running.network.entry.push(entry.clone());

@@ -1,4 +1,4 @@
-//! Putting the settings together: defaults, then the file, then the environment, then flags.
+//! Combines the settings: defaults, then the file, then the environment, then flags.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ const OTHER_VARIABLES: [&str; 6] = [
 ];
 /// The largest configuration file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// How many letters of a variable may be wrong for it to be taken as a misspelt key.
+/// Most wrong letters of a variable for which it is taken as a misspelt key.
 const TYPOS_MAX: usize = 3;
 
 /// A flag that sets a key.
@@ -38,8 +38,7 @@ pub(crate) struct Flag<'a> {
 /// The settings of a node.
 ///
 /// # Errors
-/// Wrong usage: a key that does not exist, a value that is none, or settings that contradict each
-/// other.
+/// Wrong usage: a key that does not exist, an invalid value, or settings that contradict each other.
 pub(crate) fn load(
     file: Option<&Path>,
     variables: impl IntoIterator<Item = (String, String)>,
@@ -128,7 +127,7 @@ fn unknown_section(path: &Path, section: &str) -> Failure {
 }
 
 fn unknown_key(path: &Path, section: &str, name: &str) -> Failure {
-    // A key that stands in the wrong section is nearer than a similar one in the right section.
+    // A key of this name in another section is a better guess than a similar name in this section.
     let elsewhere = keys().find(|key| key.name == name);
     let here =
         nearest(name, keys().filter(|key| key.section == section).map(|key| key.name.to_owned()));
@@ -144,7 +143,7 @@ fn unknown_key(path: &Path, section: &str, name: &str) -> Failure {
     .hint(format!("the nearest is {hint}"))
 }
 
-/// The known word nearest to this one.
+/// The known word with the fewest differing letters.
 pub(crate) fn nearest(word: &str, known: impl Iterator<Item = String>) -> Option<String> {
     let word = word.to_lowercase();
     known.min_by_key(|known| strsim::damerau_levenshtein(&word, known))

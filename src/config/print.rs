@@ -1,4 +1,4 @@
-//! The whole effective configuration, as a file with a comment a key and as JSON.
+//! The whole effective configuration: as a file with a comment for each key, and as JSON.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use toml::Value;
 use super::Settings;
 use super::keys::{KEYS, Shown};
 
-/// As a configuration file that means the same.
+/// The settings as a configuration file.
 pub(crate) fn to_toml(settings: &Settings) -> String {
     let mut text = String::from(
         "# The whole effective configuration of a Potluck node.\n\
@@ -29,7 +29,7 @@ pub(crate) fn to_toml(settings: &Settings) -> String {
     text
 }
 
-/// As one object an application can read; keys that are not set are null.
+/// The settings as one object for applications; keys that are not set are null.
 pub(crate) fn to_json(settings: &Settings) -> Json {
     let mut sections = Map::new();
     for key in KEYS.iter().copied().flatten() {

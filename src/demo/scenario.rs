@@ -33,7 +33,7 @@ const CONFLICTS: usize = 3;
 /// Peers that each node must know before the demo goes on, or all others if there are fewer.
 const PEERS_MIN: usize = 16;
 
-/// A demo under way.
+/// A demo in progress.
 pub(super) struct Scenario {
     plan: Plan,
     records: Vec<DemoRecord>,

@@ -14,9 +14,9 @@ use super::{Evidence, Finding, NodeFacts};
 pub(crate) struct Check {
     /// The question of the triage that it belongs to.
     pub(crate) group: &'static str,
-    /// What it looks for.
+    /// What it checks.
     pub(crate) name: &'static str,
-    /// Whether it judges what a running node says.
+    /// Whether it needs the answers of a running node.
     pub(crate) needs_node: bool,
     pub(crate) run: fn(&Evidence) -> Vec<Finding>,
 }
@@ -81,7 +81,7 @@ pub(crate) const ALL: &[Check] = &[
     of_machine("process and data folder of a node that is down", machine::down),
 ];
 
-/// What the running node says, for a check that needs it.
+/// Runs a check that needs a running node.
 fn node(evidence: &Evidence, judge: impl FnOnce(&NodeFacts) -> Option<Finding>) -> Vec<Finding> {
     evidence.node.as_ref().and_then(judge).into_iter().collect()
 }

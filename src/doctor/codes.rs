@@ -1,5 +1,5 @@
-//! Every code that `doctor` and the node's health use, with what to do and what it means:
-//! `potluck doctor --explain CODE`.
+//! Every code of `doctor` and of the node's health, with advice and explanation: `potluck doctor --explain
+//! CODE`.
 
 use crate::failure::codes as errors;
 
@@ -11,16 +11,16 @@ pub(crate) struct Code {
     pub(crate) advice: &'static str,
     /// The command to paste.
     pub(crate) command: &'static str,
-    /// What it means, and how it comes about.
+    /// Its meaning and its causes.
     pub(crate) meaning: &'static str,
 }
 
-/// The code that is written so.
+/// The code with this name.
 pub(crate) fn find(code: &str) -> Option<&'static Code> {
     ALL.iter().find(|known| known.code == code)
 }
 
-/// The codes that one wrong letter or a part of the word could mean.
+/// At most five codes that contain the typed text or differ from it by at most three letters.
 pub(crate) fn near(typed: &str) -> Vec<&'static str> {
     let typed = typed.to_ascii_lowercase();
     let close = |code: &&str| {
@@ -33,7 +33,7 @@ pub(crate) fn near(typed: &str) -> Vec<&'static str> {
 
 macro_rules! codes {
     ($($code:literal: $advice:literal; $command:literal; $meaning:literal;)*) => {
-        /// All codes, in the order of their words.
+        /// All codes.
         pub(crate) const ALL: &[Code] = &[$(
             Code { code: $code, advice: $advice, command: $command, meaning: $meaning },
         )*];

@@ -1,4 +1,4 @@
-//! What is known when `doctor` judges. Nothing here decides anything.
+//! The input of the checks. Nothing here judges.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use crate::api::{CommandFigures, ReasonView, Transfer};
 
-/// All of it. What could not be learnt is `None`, and the checks that need it are silent.
+/// All evidence. Unknown facts are `None`, and the checks that need them find nothing.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Evidence {
-    /// What the running node says of itself; `None` while it is down.
+    /// The state of the running node; `None` while it is down.
     pub(crate) node: Option<NodeFacts>,
-    /// What the operating system says.
+    /// Facts from the operating system.
     pub(crate) machine: Machine,
-    /// What its data folder shows, where the node is down.
+    /// The state of its data folder, if the node is down.
     pub(crate) folder: Option<Folder>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Evidence {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeFacts {
     pub(crate) uptime_seconds: u64,
-    /// Why its health is not `ok`, with the word of each.
+    /// The reasons why its health is not `ok`, with the code of each.
     pub(crate) reasons: Vec<ReasonView>,
     pub(crate) members: MemberFacts,
     /// Contacts in the routing table, the most that it holds, and those that did not answer lately.
@@ -56,11 +56,11 @@ pub(crate) struct MemberFacts {
     pub(crate) silent: Vec<Trouble>,
     /// Members that were suspected and heard again several times in the last minutes.
     pub(crate) flapping: Vec<Flap>,
-    /// Members that came, went or changed in the last minute.
+    /// Members that joined, left or changed in the last minute.
     pub(crate) unsettled: usize,
-    /// Members that were put out in the last minutes.
+    /// Members that were revoked in the last minutes.
     pub(crate) revoked: Vec<String>,
-    /// Whether this node judges none, since it hears too few.
+    /// Whether this node judges no member, since it hears too few.
     pub(crate) isolated: bool,
     /// 0: this node is on time; 8: so slow that it hardly judges others.
     pub(crate) slowness: u8,
@@ -72,7 +72,7 @@ pub(crate) struct MemberFacts {
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Trouble {
-    /// What people call it.
+    /// Its name: its host label and the first digits of its id.
     pub(crate) who: String,
     pub(crate) address: String,
     /// `suspect` or `dead`.
@@ -80,7 +80,7 @@ pub(crate) struct Trouble {
     pub(crate) seconds: u64,
 }
 
-/// A member that comes and goes.
+/// A member that repeatedly stops and resumes answering.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Flap {
@@ -88,20 +88,20 @@ pub(crate) struct Flap {
     pub(crate) times: usize,
 }
 
-/// An entry point that a user named.
+/// An entry point that a user configured.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
     pub(crate) point: String,
     pub(crate) answered: bool,
     pub(crate) tries: u32,
-    /// What came back from it just now, if it has not answered.
+    /// The report of a request to it just now, if it has not answered before.
     pub(crate) report: Option<String>,
     /// Whether it is a name that does not resolve.
     pub(crate) unresolved: bool,
 }
 
-/// What the network and this node go by.
+/// The settings of the network and of this node.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Settings {
@@ -112,22 +112,22 @@ pub(crate) struct Settings {
     pub(crate) stabilisation_seconds: u64,
 }
 
-/// The records that this node holds, and what their replicas said just now.
+/// The records that this node holds, and the present answers of their replicas.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RecordFacts {
     pub(crate) held: u64,
-    /// Names looked at, and the ones with several values for longer than an application takes to merge.
+    /// Names that were examined, and those with several values for longer than an application takes to merge.
     pub(crate) names: usize,
     pub(crate) conflicted: Vec<String>,
-    /// Records whose replicas were asked; those that were short were asked twice.
+    /// Records whose replicas were asked; records with too few replicas were asked about twice.
     pub(crate) asked: Vec<Replicas>,
     pub(crate) renewals_late: u64,
     pub(crate) republish_lag_seconds: u64,
     pub(crate) expiring_7d: u64,
 }
 
-/// What the replicas of one record said.
+/// The answers of the replicas of one record.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Replicas {
@@ -139,15 +139,15 @@ pub(crate) struct Replicas {
     pub(crate) missing: usize,
     pub(crate) silent: usize,
     pub(crate) values: u32,
-    /// The first digits of the ids of those that are not equal, each with its state.
+    /// The first digits of the ids of replicas that differ, each with its state.
     pub(crate) others: Vec<String>,
     /// Whether a user asked about this one.
     pub(crate) named: bool,
-    /// Whether enough replicas said that there is no value.
+    /// Whether enough replicas answered that there is no value.
     pub(crate) absent: bool,
 }
 
-/// Lookups: the last hundred, and one made for this.
+/// Lookups: the last hundred, and one made for this report.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LookupFacts {
@@ -161,7 +161,7 @@ pub(crate) struct LookupFacts {
     pub(crate) timeouts: usize,
     /// Writes and reads of the last minutes.
     pub(crate) commands: CommandFigures,
-    /// Requests and those without an answer, step by step.
+    /// Requests and those without an answer, by step.
     pub(crate) steps: Vec<(usize, usize)>,
     /// The median round trip to the contacts.
     pub(crate) round_trip_ms: f64,
@@ -169,7 +169,7 @@ pub(crate) struct LookupFacts {
     pub(crate) network_size: u64,
 }
 
-/// What the node does now: numbers of one second.
+/// The current load of the node: figures per second.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Load {
@@ -177,19 +177,19 @@ pub(crate) struct Load {
     pub(crate) messages_in: f64,
     pub(crate) messages_out: f64,
     pub(crate) lookups: f64,
-    /// Commands answered busy, and lookups refused because too many were under way.
+    /// Commands answered busy, and lookups refused because too many were in progress.
     pub(crate) refused: f64,
-    /// Reads that shared the lookup of another one, or were told to come back later.
+    /// Reads that shared the lookup of another one, or were refused with a time to retry.
     pub(crate) coalesced: f64,
     pub(crate) reads: f64,
-    /// Messages of topics received, copies that came again, and those dropped as over their rate.
+    /// Messages of topics received, copies that were received again, and those dropped as over their rate.
     pub(crate) gossip: f64,
     pub(crate) duplicates: f64,
     pub(crate) over_rate: f64,
-    /// Requests of the last minute, and further tries of them.
+    /// Requests of the last minute, and repetitions of them.
     pub(crate) requests_minute: u64,
     pub(crate) retries_minute: u64,
-    /// How late the latest timer of the last two minutes was.
+    /// The delay of the latest timer of the last two minutes.
     pub(crate) loop_lag_ms: f64,
     /// Operations that wait for the disk.
     pub(crate) waiting_for_disk: usize,
@@ -210,13 +210,13 @@ pub(crate) struct Store {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Certificate {
     pub(crate) seconds_left: i64,
-    /// Whether this node signs its own.
+    /// Whether this node signs its own certificate.
     pub(crate) is_issuer: bool,
-    /// What keeps it from a new one.
+    /// Why it does not get a new one.
     pub(crate) trouble: Option<String>,
 }
 
-/// What the operating system says.
+/// Facts from the operating system.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Machine {
@@ -238,7 +238,7 @@ pub(crate) struct Machine {
 pub(crate) struct Socket {
     pub(crate) receive_buffer_bytes: u64,
     pub(crate) receive_buffer_limit: Option<u64>,
-    /// Datagrams dropped for want of a place in it, since the start.
+    /// Datagrams dropped because the receive buffer was full, since the start.
     pub(crate) drops: Option<u64>,
     pub(crate) send_failed: f64,
     pub(crate) send_full: f64,
@@ -248,24 +248,24 @@ pub(crate) struct Socket {
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Folder {
-    /// Where the node was looked for.
+    /// The URL at which the node was expected.
     pub(crate) url: String,
     pub(crate) path: String,
     pub(crate) exists: bool,
     /// The folder cannot be read or written, and why.
     pub(crate) unusable: Option<String>,
-    /// A process holds it.
+    /// Whether a process holds its lock.
     pub(crate) locked: bool,
     /// The state letter of that process, where it was found, and its id.
     pub(crate) process: Option<(u32, char)>,
-    /// Something that is no Potluck node answered at the URL.
+    /// The answer of a program at the URL that is no Potluck node.
     pub(crate) foreign: Option<String>,
-    /// The UDP port of a node is taken by another program.
+    /// The UDP port of a node that another program uses.
     pub(crate) port_taken: Option<u16>,
-    /// By how many seconds the clock stands behind the last write in the folder.
+    /// Seconds by which the clock is behind the last write in the folder.
     pub(crate) clock_behind_seconds: u64,
     /// The network's name, if the folder belongs to one.
     pub(crate) network: Option<String>,
-    /// Whether names resolve; `None`: none was tried.
+    /// Names that do not resolve.
     pub(crate) unresolved: Vec<String>,
 }

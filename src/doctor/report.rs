@@ -1,29 +1,29 @@
-//! Findings, and the verdict that they come to.
+//! The findings and the verdict.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Evidence, checks, codes};
 
-/// How bad something is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Severity {
     /// Reads, writes or the node itself do not work.
     Bad,
-    /// It works, and something will fail or is slower than it has to be.
+    /// It works, but something will fail or is slower than necessary.
     Warning,
 }
 
-/// Something that is wrong.
+/// A finding: something that is wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Finding {
-    /// The same word for the same cause; `potluck doctor --explain CODE` tells more.
+    /// A word that is the same for the same cause; `potluck doctor --explain CODE` prints its meaning.
     pub(crate) code: String,
-    /// How bad it is.
+    /// Its severity.
     pub(crate) severity: Severity,
-    /// What was seen, with numbers and thresholds.
+    /// The observation, with numbers and thresholds.
     pub(crate) evidence: String,
     /// What to do, in a sentence.
     pub(crate) advice: String,
@@ -56,21 +56,21 @@ impl Finding {
     }
 }
 
-/// What all checks found.
+/// The result of all checks.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    /// Whether nothing was found.
+    /// Whether there are no findings.
     pub(crate) ok: bool,
-    /// What was found, the worst first.
+    /// The findings, the worst first.
     pub(crate) findings: Vec<Finding>,
     /// The verdict in a sentence.
     #[serde(default)]
     pub(crate) verdict: String,
-    /// The node's health in a sentence, as `status` tells it; empty if the node is down.
+    /// The node's health in a sentence, as in `status`; empty if the node is down.
     #[serde(default)]
     pub(crate) health: String,
-    /// The checks that were made, each with what it found: with `all` only.
+    /// The checks that were made, each with its number of findings: with `all` only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) checks: Vec<Checked>,
 }
@@ -79,13 +79,13 @@ pub(crate) struct Report {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Checked {
-    /// Which question of the triage it belongs to.
+    /// The question of the triage that it belongs to.
     pub(crate) group: String,
-    /// What it looks for.
+    /// What it checks.
     pub(crate) name: String,
-    /// How many findings it made.
+    /// The number of its findings.
     pub(crate) findings: usize,
-    /// Whether there was evidence to judge by.
+    /// Whether it had the evidence that it needs.
     pub(crate) judged: bool,
 }
 

@@ -1,8 +1,8 @@
-//! What a connection does: whether it waits for its client, and since when.
+//! The state of a connection: whether it waits for its client, and since when.
 //!
-//! A connection waits for its client while no request is under way, while the body of a request is sent, and
-//! while a piece of an answer is taken. In each case the client has a limited time to go on, however it fills
-//! it: a byte now and then is not progress.
+//! A connection waits for its client while no request is in progress, while the body of a request is sent,
+//! and while the client takes a piece of an answer. In each case the client has a limited time to make
+//! progress; a byte now and then is not progress.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -29,19 +29,19 @@ const STEP_BYTES: usize = 16 * 1024;
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// The client's next request, for so long.
+    /// The client's next request, for this time so far.
     Request(Duration),
-    /// The rest of a body, or that a piece of an answer is taken, for so long.
+    /// The rest of a body, or that the client takes a piece of an answer, for this time so far.
     Client(Duration),
     /// The node.
     Node,
 }
 
-/// When a connection had its last answer or its client last went on, and what it does.
+/// The state of a connection, and the time of its last answer or of the last progress of its client.
 #[derive(Debug)]
 pub(super) struct Activity {
     requests: AtomicUsize,
-    /// Bodies that arrive and pieces of answers that are taken.
+    /// The number of bodies that are being received and pieces of answers that are being sent.
     client: AtomicUsize,
     since: Mutex<Instant>,
 }
@@ -54,7 +54,7 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// What it waits for.
+    /// What the connection waits for.
     pub(super) fn waits(&self) -> Waits {
         let since = self.since.lock().elapsed();
         if self.requests.load(Ordering::Acquire) == 0 {
@@ -67,13 +67,13 @@ impl Activity {
         *self.since.lock() = Instant::now();
     }
 
-    /// Until the guard is dropped a request is under way.
+    /// A request is in progress until the guard is dropped.
     fn begin(self: &Arc<Self>) -> UnderWay {
         self.requests.fetch_add(1, Ordering::AcqRel);
         UnderWay(Arc::clone(self))
     }
 
-    /// Until the guard is dropped it is the client's turn.
+    /// The connection waits for the client until the guard is dropped.
     fn client(self: &Arc<Self>) -> Turn {
         self.goes_on();
         self.client.fetch_add(1, Ordering::AcqRel);
@@ -91,7 +91,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// Something that a client has to do.
+/// An action of the client that the connection waits for.
 struct Turn(Arc<Activity>);
 
 impl Drop for Turn {
@@ -101,7 +101,7 @@ impl Drop for Turn {
     }
 }
 
-/// The API, with a note of what a connection does.
+/// The API with a record of what each connection does.
 pub(super) struct Noting {
     pub(super) inner: TowerToHyperService<Router>,
     pub(super) activity: Arc<Activity>,
@@ -126,12 +126,12 @@ impl Service<hyper::Request<Incoming>> for Noting {
     }
 }
 
-/// The body of a request: the client's turn until its end.
+/// The body of a request: the connection waits for the client until its end.
 struct Arriving<B> {
     body: B,
-    /// `None` at the end, and for a body that may take its time.
+    /// `None` at the end, and for a body without a time limit.
     turn: Option<Turn>,
-    /// Bytes since the client last went on.
+    /// Bytes since the last progress of the client.
     bytes: usize,
 }
 
@@ -172,7 +172,8 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Arriving<B> {
     }
 }
 
-/// The body of an answer: the client's turn from each piece of it until the next one is wanted.
+/// The body of an answer: the connection waits for the client from each piece until the next one is
+/// requested.
 struct Noted {
     body: Body,
     turn: Option<Turn>,

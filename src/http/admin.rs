@@ -17,11 +17,11 @@ use super::problem::Problem;
 use super::reply::json;
 use crate::api::{JoinRequest, Joining, Left, ProblemBody};
 
-/// Time that an entry point has to answer before the client is told that it does not.
+/// Time for an entry point to answer before it is reported as silent.
 const ENTRY_PATIENCE: Duration = Duration::from_secs(5);
-/// How often it is looked whether it has.
+/// How often it is checked whether it has answered.
 const ENTRY_LOOK: Duration = Duration::from_millis(100);
-/// Enough for as many entry points as a node keeps.
+/// Largest body: enough for as many entry points as a node keeps.
 const JOIN_BYTES_MAX: usize = 64 * 1024;
 
 /// Enter the network by further nodes.
@@ -53,12 +53,12 @@ pub(super) async fn join(
     Ok(json(&Joining { entry: request.entry, silent }))
 }
 
-/// Those entry points that do not answer within some seconds. They are tried for ever all the same.
+/// The entry points that do not answer within some seconds. They are retried without end all the same.
 async fn silent(node: &Node, mut points: Vec<EntryPoint>) -> Vec<EntryPoint> {
     let deadline = Instant::now() + ENTRY_PATIENCE;
     loop {
         let Ok(view) = node.view().await else { return Vec::new() };
-        // One that is this node itself is dropped by the core, and one too many is not taken.
+        // The core drops an entry point that is this node itself, and one above the limit.
         points.retain(|point| {
             let known = view.entry_points.iter().find(|known| known.point == *point);
             known.is_some_and(|known| !known.answered)

@@ -22,7 +22,7 @@ use crate::api::{
 };
 use crate::failure::Exit;
 
-/// Enough for any request here.
+/// Largest body: enough for any request here.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
 impl From<MembershipError> for Problem {
@@ -62,7 +62,7 @@ impl From<MembershipError> for Problem {
     }
 }
 
-/// What the facade's errors of membership are.
+/// The problem for an error of membership.
 pub(super) fn problem(error: potluck::Error) -> Problem {
     match error {
         potluck::Error::Membership(error) => error.into(),

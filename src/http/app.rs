@@ -1,4 +1,4 @@
-//! The API as a whole: what handlers share, and which path belongs to whom.
+//! The API as a whole: the state that handlers share, and the routes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,12 +34,12 @@ use crate::api::Reloaded;
 use crate::config::OnTerm;
 use crate::failure::{Exit, Failure};
 
-/// Longer than any command of the core takes, and shorter than a client's patience.
+/// Longer than any command of the core takes, and shorter than a client's timeout.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Least bytes of a body that are read before its request takes a place: those of the longest list.
+/// Least limit for bodies that are read before their request takes a place: enough for the longest list.
 const WHOLE_BODY_BYTES: usize = 64 * 1024;
-/// Streams, in hundredths of the connections: some places are left for requests that end.
+/// Share of the connections that may be streams, in percent: the other places are for short requests.
 const STREAMS_SHARE: usize = 75;
 
 /// Why a running node is asked to stop.
@@ -57,16 +57,16 @@ pub(crate) struct App {
     jobs: Arc<JobTable>,
     rates: Rates,
     watch: Watch,
-    /// For requests that end soon.
+    /// Places for short requests.
     permits: Arc<Semaphore>,
-    /// For those that take their time, and for answers without an end.
+    /// Places for long requests, and for streams.
     streams: Arc<Semaphore>,
     stop: watch::Sender<Option<StopReason>>,
     counters: HttpCounters,
 }
 
 impl App {
-    /// The API of `node`. The receiver of `stop` ends the program.
+    /// The API of `node`. A value in `stop` ends the program.
     pub(crate) fn new(
         node: Node,
         fresh: Fresh,
@@ -88,7 +88,7 @@ impl App {
         &self.node
     }
 
-    /// What the node runs by now.
+    /// The configuration in force.
     pub(super) fn live(&self) -> Arc<Live> {
         self.configuration.live()
     }
@@ -107,10 +107,10 @@ impl App {
         self.live().settings.node.on_term
     }
 
-    /// Reads the configuration again, and takes it as a whole or not at all.
+    /// Reads the configuration again, and applies it as a whole or not at all.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error in the configuration.
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<Reloaded, Failure> {
         let app = Arc::clone(self);
         // It reads files.
@@ -145,7 +145,7 @@ impl App {
     }
 }
 
-/// All paths, each with its description.
+/// All routes, each with its description.
 fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(kv::get, kv::put, kv::delete, kinds::post))
@@ -198,13 +198,13 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::readyz))
 }
 
-/// The description of all paths, as their handlers make it.
+/// The description of all routes, made from their handlers.
 #[cfg(test)]
 pub(super) fn description() -> OpenApi {
     routes().split_for_parts().1
 }
 
-/// All paths, and their description.
+/// All routes, and their description.
 pub(super) fn router(app: Arc<App>) -> Router {
     let (router, api) = routes().split_for_parts();
     let document = openapi::document(&api);
@@ -216,7 +216,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// What is answered where there is no place for anything else.
+/// The routes for connections beside the usual ones: health only.
 pub(super) fn health_only(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", axum::routing::get(health::healthz))
@@ -242,7 +242,7 @@ async fn no_such_method() -> Problem {
         .hint("see /openapi.json")
 }
 
-/// What every request goes through: the rules, its body, a place, and a time limit.
+/// The steps of every request: the rules, its body, a place, and a time limit.
 async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (begin, method) = (Instant::now(), request.method().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -268,7 +268,7 @@ async fn pass_all(app: &App, request: Request, next: Next) -> Result<Response, P
         return Err(token_needed());
     }
     if streams {
-        // As long as the files are large or messages come; that they go on is watched elsewhere.
+        // No time limit: files may be large, and messages arrive at any time. Progress is checked elsewhere.
         return Ok(next.run(request).await);
     }
     let answer = timeout(REQUEST_TIMEOUT, next.run(request)).await;
@@ -279,7 +279,7 @@ async fn pass_all(app: &App, request: Request, next: Next) -> Result<Response, P
     kept(app, response)
 }
 
-/// Whether it is about reading or receiving whole files, or lines for as long as there are some.
+/// Whether the request sends or shares whole files, or publishes lines without a limit.
 pub(super) fn takes_its_time(method: &Method, uri: &Uri) -> bool {
     let path = uri.path();
     let lines = || uri.query().is_some_and(|query| query.split('&').any(|it| it == "lines=true"));
@@ -288,8 +288,8 @@ pub(super) fn takes_its_time(method: &Method, uri: &Uri) -> bool {
             || (path.starts_with("/v1/topics/") && lines()))
 }
 
-/// A request whose body is here, so that it takes no place while its client sends it. One that announces
-/// more than any handler takes is refused by its handler, which says what to do instead.
+/// The request with its body received, so that it takes no place while its client sends it. If it announces
+/// more than any handler accepts, the handler refuses it with advice.
 async fn arrived(app: &App, request: Request) -> Result<Request, Problem> {
     let most = app.value_bytes_max().max(WHOLE_BODY_BYTES);
     let (parts, content) = request.into_parts();
@@ -299,7 +299,7 @@ async fn arrived(app: &App, request: Request) -> Result<Request, Problem> {
     Ok(Request::from_parts(parts, read.map_err(slow)??))
 }
 
-/// An answer without an end keeps a place among the streams until it is over.
+/// A stream keeps its place until it is over.
 fn kept(app: &App, response: Response) -> Result<Response, Problem> {
     let kind = response.headers().get(header::CONTENT_TYPE);
     if kind.is_none_or(|kind| kind != "text/event-stream") {
@@ -316,12 +316,13 @@ fn stream_permit(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
     })
 }
 
-/// Whether a request may go on; the file that must be here, if it may only have one that is.
+/// Checks a request against the rules; returns the id of the file that this node must have, if the request
+/// may only read such a file.
 fn check(app: &App, request: &Request) -> Result<Option<Option<BlobId>>, Problem> {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let headers = request.headers();
     let pass = app.live().rules.check(request.method(), route, headers)?;
-    // A target with a host of its own is what a proxy is asked.
+    // A target with a host of its own is a request to a proxy.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     if request.uri().authority().is_some_and(|target| Some(target.as_str()) != host) {
         let detail = "the host in the target of the request is not that of the Host header";
@@ -330,7 +331,7 @@ fn check(app: &App, request: &Request) -> Result<Option<Option<BlobId>>, Problem
     Ok((pass == Pass::FilesThatAreHere).then(|| file_in(request.uri().path())))
 }
 
-/// A place among the requests under way; health is answered however full it is.
+/// A place among the requests in progress; health needs none.
 fn admit(
     app: &App,
     request: &Request,
@@ -352,14 +353,14 @@ fn file_in(path: &str) -> Option<BlobId> {
     path.strip_prefix("/v1/files/")?.split('/').next()?.parse().ok()
 }
 
-/// Whether a file is here with all its bytes.
+/// Whether this node has all bytes of a file.
 async fn is_here(app: &App, id: Option<BlobId>) -> bool {
     let Some(id) = id else { return false };
     let found = app.node.files().find(id).await.ok().flatten();
     found.is_some_and(|file| file.state == FileState::Complete)
 }
 
-/// Nothing of this API is a document, and nothing of it may be cached without asking.
+/// Sets the headers of every answer: it is no document, and may not be cached without validation.
 fn finished(mut response: Response) -> Response {
     use axum::http::{HeaderValue, header};
     let headers = response.headers_mut();

@@ -1,9 +1,9 @@
-//! `If-Match` and `If-None-Match` of a write: it happens only to what its sender has read (RFC 9110,
-//! section 13).
+//! `If-Match` and `If-None-Match` of a write: it takes effect only if the record is as its sender has read it
+//! (RFC 9110, section 13).
 //!
-//! **Invariant:** a write with a condition supersedes exactly what the condition was held against.
-//! What another client writes in between is not lost: it becomes a sibling. There is no lock in
-//! this network.
+//! **Invariant:** a write with a condition supersedes exactly the state that the condition was checked
+//! against. A concurrent write of another client is not lost: it becomes a sibling. There is no lock in this
+//! network.
 
 use axum::http::HeaderMap;
 use axum::http::header::{ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -15,17 +15,17 @@ use potluck_node::{Put, WriteContext};
 use super::app::App;
 use super::problem::Problem;
 
-/// What a request asks of what is there.
+/// The condition of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Condition {
-    /// It has one of these tags, or any.
+    /// The record has one of these tags, or any.
     matches: Option<Vec<String>>,
-    /// It has none of these tags.
+    /// The record has none of these tags.
     differs: Option<Vec<String>>,
 }
 
-/// The tag of what was read. A value that expires changes the reading, but not the state that the
-/// digest is of.
+/// The tag of a reading: its digest and the number of its values. A value that expires changes the reading,
+/// but not the state that the digest is of.
 pub(super) fn tag_of(done: &ReadDone) -> String {
     let digest = data_encoding::HEXLOWER.encode(&done.digest.to_bytes());
     format!("\"{digest}-{}\"", done.reading.values.len())
@@ -39,13 +39,13 @@ impl Condition {
         (condition.matches.is_some() || condition.differs.is_some()).then_some(condition)
     }
 
-    /// The part of it that a read has, too.
+    /// The part of it that applies to a read.
     pub(super) fn of_read(headers: &HeaderMap) -> Option<Self> {
         let matches = Some(tags(headers, &IF_MATCH)?);
         Some(Self { matches, differs: None })
     }
 
-    /// Whether it holds for something with this tag, or for nothing.
+    /// Whether it holds for a record with this tag, or for an absent record.
     pub(super) fn holds(&self, tag: Option<&str>) -> bool {
         let has = |tags: &Vec<String>, weakly: bool| {
             tag.is_some_and(|tag| {
@@ -53,7 +53,7 @@ impl Condition {
                 tags.iter().any(same)
             })
         };
-        // A weak tag is not good enough to write over something.
+        // A weak tag is not sufficient for a write.
         self.matches.as_ref().is_none_or(|tags| has(tags, false))
             && self.differs.as_ref().is_none_or(|tags| !has(tags, true))
     }
@@ -75,10 +75,10 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
     })
 }
 
-/// Holds a write against its condition: the write as it may go on, or the answer that it may not.
+/// Checks the condition of a write: returns the write, or the answer if the condition does not hold.
 ///
 /// # Errors
-/// What is there cannot be read, or has no tag that could be meant.
+/// The record cannot be read, or is in space `content`.
 pub(super) async fn held(
     app: &App,
     put: Put,
@@ -100,7 +100,7 @@ pub(super) async fn held(
     Ok(Err(refused(tag)))
 }
 
-/// The answer to a request whose condition does not hold, with the tag that would.
+/// The answer to a request whose condition does not hold, with the current tag.
 pub(super) fn refused(tag: Option<String>) -> Response {
     match tag {
         Some(tag) => {

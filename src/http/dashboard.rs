@@ -1,8 +1,8 @@
 //! `/`: the dashboard, three files in the program. It reads and changes nothing.
 //!
-//! **Invariants:** nothing is loaded from elsewhere, and no script stands in the page: the policy that
-//! goes with it forbids both. What other nodes wrote is put in as text, never as markup. The files hold no
-//! secret, so they need no token; what they show does.
+//! **Invariants:** nothing is loaded from elsewhere, and the page contains no script: its policy forbids
+//! both. Text of other nodes is inserted as text, never as markup. The files contain no secret, so they need
+//! no token; the requests for the data do.
 
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("dashboard/index.html");
 const STYLE: &str = include_str!("dashboard/app.css");
 const SCRIPT: &str = include_str!("dashboard/app.js");
 
-/// Scripts, styles and requests of this node alone; no frame, no form, no base.
+/// Scripts, styles and requests of this node only; no frame, no form, no base.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -63,7 +63,7 @@ mod tests {
                 "eval(",
                 "document.write",
             ] {
-                // The one name that is no address: that of a picture's kind of elements.
+                // The one URL that is no address: the SVG namespace.
                 let text = text.replace("http://www.w3.org/2000/svg", "");
                 assert!(!text.contains(wrong), "{name}: {wrong}");
             }

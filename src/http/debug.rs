@@ -1,4 +1,4 @@
-//! `/debug/..`: why a record is where it is, and how it was looked for.
+//! `/debug/..`: the placement of records, and the lookups for them.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::reply::json;
 use super::views;
 use crate::api::{Data, Lookups, ProblemBody, Replica, RoutingTable, Version};
 
-/// Which record is inspected.
+/// The record to inspect.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RecordQuery {
@@ -27,7 +27,7 @@ pub(super) struct RecordQuery {
 }
 
 impl RecordQuery {
-    /// The key, and the name if it was asked for by name.
+    /// The key, and the name if the record was named.
     async fn target(&self, app: &App) -> Result<(Key, Option<String>), Problem> {
         match (&self.key, &self.id) {
             (Some(name), None) => {

@@ -1,4 +1,4 @@
-//! `/v1/doctor`: what is wrong with this node, judged by the same checks as the command.
+//! `/v1/doctor`: examines this node with the same checks as the command.
 
 mod counters;
 mod gather;
@@ -18,7 +18,7 @@ use crate::doctor::{Report, judge};
 
 pub(super) use counters::{Minute, row};
 
-/// What to look at.
+/// The query of an examination.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DoctorQuery {
@@ -47,7 +47,7 @@ pub(super) async fn doctor(
     State(app): State<Arc<App>>,
     Asked(query): Asked<DoctorQuery>,
 ) -> Result<Response, Problem> {
-    // It costs requests of other nodes, so several viewers take turns.
+    // An examination sends requests to other nodes, so several viewers take turns.
     let _turn = app.watch().examined.lock().await;
     let evidence = gather::evidence(&app, query.key.as_deref()).await?;
     let health = app.node().health().await.map_err(|_| Problem::stopped())?.sentence();

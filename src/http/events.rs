@@ -15,7 +15,7 @@ use super::files::stream::{Pieces, stream};
 use super::{sse, views};
 use crate::api::rfc3339;
 
-/// How often the node's health and its transfers are looked at.
+/// Interval at which the node's health and its transfers are read.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What happens to this node and to the members it knows, from now on. Each event is an object with
@@ -75,7 +75,7 @@ async fn tell(app: &App, mut events: Events, pieces: &Pieces) {
     }
 }
 
-/// What was told of the things that are looked at.
+/// The states that were sent last.
 #[derive(Debug, Default)]
 struct Looked {
     health: Option<(String, Vec<String>)>,

@@ -1,4 +1,4 @@
-//! Parts of requests, with problem details for those that cannot be read.
+//! Parts of requests; a part that cannot be read is answered with problem details.
 
 use std::str::FromStr as _;
 
@@ -63,7 +63,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InFolder {
     }
 }
 
-/// Which record is meant.
+/// The record that a request names.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) space: Space,
@@ -103,7 +103,7 @@ impl Target {
         Ok(target)
     }
 
-    /// Its key, where in space `content` the key itself was typed as name.
+    /// The record's key; in space `content` the key itself is typed as the name.
     pub(super) fn key(&self, typed: &str) -> Result<Key, Problem> {
         match self.name.as_ref().and_then(|name| self.space.key(name)) {
             Some(key) => Ok(key),
@@ -114,7 +114,7 @@ impl Target {
     }
 }
 
-/// Fewer digits of an id name too many members by chance.
+/// Least digits of an id prefix. With fewer, a prefix matches several members by chance.
 const DIGITS_MIN: usize = 8;
 
 fn is_begin_of_id(text: &str) -> bool {
@@ -141,7 +141,7 @@ async fn owner(node: &Node, digits: &str) -> Result<String, Problem> {
     one_of(ids, &digits)
 }
 
-/// The public key of the only one of these, by node id and public key, that begins so.
+/// The public key of the only one of these, by node id and public key, that begins with `digits`.
 fn one_of(ids: impl Iterator<Item = (String, String)>, digits: &str) -> Result<String, Problem> {
     let begins = |(id, key): &(String, String)| id.starts_with(digits) || key.starts_with(digits);
     let mut meant = ids.filter(begins);
@@ -192,13 +192,13 @@ pub(super) async fn body(
     Ok(bytes.into())
 }
 
-/// How many bytes a request says that its body has.
+/// The length of the body that the request announces.
 fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A body that is here: read to its end, or to where it has more than `most` bytes. One that announces more
-/// is not read.
+/// A body that has arrived: read to its end, or until it has more than `most` bytes. A body that announces
+/// more is not read.
 pub(super) async fn begin_of_body(
     headers: &HeaderMap,
     mut body: Body,

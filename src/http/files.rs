@@ -1,4 +1,4 @@
-//! `/v1/files`, `/v1/shares`, `/v1/pins/..`, `/v1/gc`: what this node has and offers.
+//! `/v1/files`, `/v1/shares`, `/v1/pins/..`, `/v1/gc`: the files that this node has and offers.
 
 mod conditional;
 pub(super) mod content;
@@ -49,7 +49,7 @@ pub(super) struct GcQuery {
     dry_run: bool,
 }
 
-/// Files in one page of a list unless said otherwise, and at most.
+/// Files in one page of a list: the default, and the most.
 const PAGE_DEFAULT: usize = 1000;
 const PAGE_MAX: usize = 10_000;
 
@@ -120,7 +120,7 @@ fn id_of(typed: &str) -> Result<BlobId, Problem> {
     typed.parse().map_err(|error| Problem::bad("badId", error).hint("see GET /v1/files"))
 }
 
-/// What was shared, as it is told.
+/// A shared file, as the API shows it.
 fn shared_file(shared: &Shared) -> SharedFile {
     SharedFile {
         link: shared.link.to_string(),
@@ -132,7 +132,7 @@ fn shared_file(shared: &Shared) -> SharedFile {
     }
 }
 
-/// What is missing, as it is told.
+/// The files that were skipped, as the API shows them.
 fn skipped(all: &[(String, String)]) -> Vec<Skipped> {
     let one =
         |(path, reason): &(String, String)| Skipped { path: path.clone(), reason: reason.clone() };

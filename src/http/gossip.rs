@@ -15,9 +15,9 @@ use super::reply::json;
 use super::views::millis;
 use crate::api::{self, InOut, MemberCounts, Suspicions, ViewSizes};
 
-/// Shortest period over which rates are computed. A longer one smooths them more.
+/// Shortest period over which rates are computed. A longer period smooths them more.
 const SPAN_MIN: Duration = Duration::from_secs(1);
-/// From then on a new span begins.
+/// Length at which a new period begins.
 const SPAN_MAX: Duration = Duration::from_secs(10);
 
 /// What members and topics do. Rates are over the last seconds before, at the first look since the
@@ -74,19 +74,19 @@ fn shown(stats: &NodeStats, interval: Duration, rates: [f64; 4]) -> api::GossipS
     }
 }
 
-/// Turns counters into rates.
+/// Computes rates from counters.
 #[derive(Debug, Default)]
 pub(super) struct Rates(Mutex<Spans>);
 
 #[derive(Debug, Default)]
 struct Spans {
-    /// Where the span begins that rates are over, and the one after it.
+    /// The start of the period that rates are over, and the start of the one after it.
     from: Option<(Instant, [u64; 4])>,
     next: Option<(Instant, [u64; 4])>,
 }
 
 impl Rates {
-    /// How much was added in each second since a look before, or since the start.
+    /// The increase per second since an earlier look, or since the start.
     fn since_before(&self, now: Instant, uptime: Duration, counters: [u64; 4]) -> [f64; 4] {
         let mut spans = self.0.lock();
         let age = |at: &Option<(Instant, [u64; 4])>| at.map(|(at, _)| now.duration_since(at));
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(at(0, 1000), 10.0, "since the start");
         assert_eq!(at(2, 1004), 2.0, "since the first look");
         assert_eq!(at(10, 1010), 1.0);
-        // A new span has begun at the tenth second; the old one counts until it is old.
+        // A new period has begun at the tenth second; rates are over the older one for now.
         assert_eq!(at(11, 1110), 10.0);
     }
 }

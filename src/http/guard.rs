@@ -1,15 +1,15 @@
-//! Who may ask: the rules that every request passes before anything else looks at it.
+//! Access: the rules that every request passes before any other code handles it.
 //!
 //! - `Host` must be an IP literal, `localhost` or a configured name, so that a page whose DNS name
 //!   was pointed at this machine (DNS rebinding) gets nothing.
 //! - A page of another site gets nothing: a foreign `Origin` or `Sec-Fetch-Site: cross-site`.
 //! - Changing requests need a content type that no HTML form can send.
-//! - The node's token, but for the parts that are open. On loopback these are by default what any user of
-//!   this machine may do: records, messages, search, and looking. Who is let in, what is shared and
-//!   fetched, and the node itself are its owner's. Only `[http] token = "none"` does without.
+//! - The node's token, except for the open parts. On loopback the open parts are by default those that any
+//!   user of this machine may use: records, messages, search, and reading the state. Admission, sharing and
+//!   fetching, and the node itself are its owner's. Only `[http] token = "none"` needs no token.
 //!
-//! What is open is decided by route, not by the beginning of a path, so a new route is closed until it is
-//! named here.
+//! Access is decided by route, not by the beginning of a path, so a new route is closed until it is named
+//! here.
 
 use std::net::IpAddr;
 
@@ -26,17 +26,17 @@ use crate::failure::Exit;
 pub(crate) struct Rules {
     hosts: Vec<String>,
     open: Vec<OpenPart>,
-    /// The token as a hash, so that comparing takes the same time for every length.
+    /// The hash of the token, so that a comparison takes the same time for every length.
     token: Option<[u8; 32]>,
 }
 
-/// BLAKE3, as content keys are made.
+/// BLAKE3, as for content keys.
 fn hash(token: &str) -> [u8; 32] {
     *Space::content_key(token.as_bytes()).as_bytes()
 }
 
 impl Rules {
-    /// The rules of this configuration with the node's token; `None` where it does without.
+    /// The rules of this configuration with the node's token; `None` where no token is needed.
     pub(crate) fn new(settings: &Settings, token: Option<&str>) -> Self {
         Self {
             hosts: settings.http.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
@@ -45,8 +45,8 @@ impl Rules {
         }
     }
 
-    /// Lets a request pass or says why not. `route` is the pattern that the path fits, none if there is
-    /// nothing at it.
+    /// Lets a request pass or returns the reason for the refusal. `route` is the pattern that the path
+    /// matches, `None` if it matches none.
     pub(super) fn check(
         &self,
         method: &Method,
@@ -84,11 +84,11 @@ impl Rules {
         headers: &HeaderMap,
     ) -> Result<Pass, Problem> {
         let Some(token) = &self.token else { return Ok(Pass::Whole) };
-        // The files of the dashboard hold nothing of this node; what they ask for needs the token.
+        // The files of the dashboard contain no data of this node; the requests they make need the token.
         if route.is_some_and(|route| is_of_dashboard(method, route)) {
             return Ok(Pass::Whole);
         }
-        // Nothing is behind a path without a route but the word that it is none.
+        // A path without a route is answered 404, which needs no token.
         let Some(route) = route else { return Ok(Pass::Whole) };
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| {
@@ -105,12 +105,12 @@ impl Rules {
     }
 }
 
-/// How far a request may go.
+/// How much a request may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// Wherever it leads.
+    /// Everything.
     Whole,
-    /// To a file that is here already: without the token nothing is fetched.
+    /// Read files that this node has already: without the token nothing is fetched.
     FilesThatAreHere,
 }
 
@@ -155,8 +155,8 @@ fn is_changing(method: &Method) -> bool {
     matches!(*method, Method::PUT | Method::POST | Method::DELETE)
 }
 
-/// A form can only POST, and one without a body changes nothing by what it says; a PUT of another
-/// site is asked for by its browser first, and refused.
+/// A form can only POST, and a POST without a body changes nothing that the form chooses; for a PUT of
+/// another site the browser asks first, and is refused.
 fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     if *method == Method::PUT && !headers.contains_key(header::CONTENT_TYPE) {
         return Ok(());
@@ -195,10 +195,10 @@ const DATA_TO_READ: [&str; 10] = [
     "/v1/lookup/{*name}",
     "/v1/doctor",
 ];
-/// Routes of which it opens GET and HEAD of what is here already.
+/// Routes of which it opens GET and HEAD for files that this node has already.
 const DATA_IF_HERE: [&str; 2] = ["/v1/files/{id}", "/v1/files/{id}/{*path}"];
 
-/// Whether a request needs no token on a node whose HTTP listens on loopback and is not configured.
+/// Whether a request needs no token on a node that listens on loopback with the default `[http]` settings.
 pub(super) fn is_open_on_loopback(method: &Method, route: &str) -> bool {
     part_of(method, route).is_some() || is_of_dashboard(method, route)
 }
@@ -208,7 +208,7 @@ fn is_of_dashboard(method: &Method, route: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && DASHBOARD.contains(&route)
 }
 
-/// The part of the API that a route belongs to, if it can be open, and how far that goes.
+/// The part of the API that a route belongs to, if that part can be open, and how much it may do.
 fn part_of(method: &Method, route: &str) -> Option<(OpenPart, Pass)> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     if DATA.contains(&route) {

@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz`, and the hints about the node's health in refusals.
 //!
-//! **Invariant:** nothing here decides: [`potluck::health`] does, for `/readyz`, `/v1/status` and for the
+//! **Invariant:** nothing is judged here: [`potluck::health`] judges, for `/readyz`, `/v1/status` and for the
 //! advice beside failed commands alike.
 
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn problem_of(verdict: &Verdict) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, exit, code, detail)
 }
 
-/// What the command line exits with if this is why something was not done.
+/// The exit code of a command that failed for this reason.
 fn exit_of(reason: &Reason) -> Exit {
     match reason.code {
         code if code.starts_with("store.") => Exit::NoSpace,
@@ -53,8 +53,8 @@ fn exit_of(reason: &Reason) -> Exit {
     }
 }
 
-/// An answer that says that something could not be done now: if the node itself is not well, that is why,
-/// and "try again" is no advice.
+/// An answer that says that something could not be done now: if the node itself is not well, the answer names
+/// that as the cause, since "try again" would be no advice.
 pub(super) async fn explained(node: &Node, response: Response) -> Response {
     if response.status() != StatusCode::SERVICE_UNAVAILABLE {
         return response;
@@ -67,9 +67,9 @@ pub(super) async fn explained(node: &Node, response: Response) -> Response {
     }
 }
 
-/// What was told, with the cause in the place of its hint.
+/// The problem with the cause in the place of its hint.
 fn with_cause(told: &ProblemBody, verdict: &Verdict) -> Option<ProblemBody> {
-    // What another part is too busy with has nothing to do with the network or the disk.
+    // These codes say that one part is busy; the network or the disk is not the cause.
     if matches!(told.code.as_str(), "busy" | "tooManyTopics" | "full" | "stopped") {
         return None;
     }
@@ -112,7 +112,7 @@ mod tests {
         let stopped = StoreState::Stopped("broken".into());
         assert_eq!(exit(&Facts { store: stopped, ..Facts::default() }), 9);
         assert_eq!(exit(&Facts { entry_points: 1, ..Facts::default() }), 5);
-        // Not why a command failed, only beside it.
+        // A full store is not why the command failed; it is only mentioned.
         let full = judge(&Facts { store: StoreState::Full, ..Facts::default() });
         assert_eq!(with_cause(&too_few(), &full).expect("told").exit, 5);
     }

@@ -26,7 +26,7 @@ pub(super) struct SpaceQuery {
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let status = app.node().status().await.map_err(|_| Problem::stopped())?;
-    // A node that cannot say has none.
+    // A node whose files cannot be counted is shown with none.
     let files = app.node().files().totals().await.unwrap_or_default();
     Ok(json(&Status {
         node_id: app.node().node_id().to_string(),
@@ -64,7 +64,7 @@ pub(super) async fn peers(State(app): State<Arc<App>>) -> Result<Response, Probl
     Ok(json(&Peers { peers: table.contacts.iter().map(views::peer).collect() }))
 }
 
-/// One lookup, hop by hop.
+/// One lookup, step by step.
 #[utoipa::path(get, path = "/v1/lookup/{*name}",
     params(
         ("name" = String, Path, description = "the record's name; its key in space `content`"),

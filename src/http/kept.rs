@@ -1,4 +1,4 @@
-//! An answer that keeps a place until it is over.
+//! A response that holds its place among the concurrent requests until it is over.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// A body with the place that its answer has.
+/// A body with the place that its response holds.
 pub(super) struct Kept {
     pub(super) body: Body,
     pub(super) _permit: OwnedSemaphorePermit,

@@ -21,9 +21,9 @@ use crate::api::{NameEntry, Names, ProblemBody, rfc3339};
 const LIMIT_DEFAULT: usize = 1000;
 /// Most names of one answer. Raising it lets one answer take more memory.
 const LIMIT_MAX: usize = 10_000;
-/// After this time an answer ends with the names that it has, before the request's time limit is over.
+/// Time after which an answer ends with the names that it has, before the request's time limit is over.
 const TIME_MAX: Duration = Duration::from_secs(15);
-/// Most ids of silent members in an answer.
+/// Most ids of members without an answer in a response.
 const SILENT_MAX: usize = 64;
 
 /// The query of a listing.

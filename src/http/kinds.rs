@@ -22,7 +22,7 @@ use crate::api::{CONTEXT_HEADER, ProblemBody, Written};
 
 /// Largest body of an operation: a share in base64 and room for the rest.
 const BODY_BYTES_MAX: usize = 32 * 1024;
-/// How a body looks that is none.
+/// Examples for the answer to a body that is no operation.
 const EXAMPLES: &str = r#"send {"op":"incr","by":"1"}, {"op":"add","elements":["a"]}, {"op":"remove","elements":["a"]}, {"op":"set","field":"f","valueBase64":"dg=="} or {"op":"unset","field":"f"}"#;
 
 /// The query of an operation.
@@ -136,7 +136,7 @@ pub(super) async fn post(
     }
 }
 
-/// An operation is not repeated as a put may be.
+/// An operation, unlike a put, must not be repeated without care.
 fn problem_of(error: potluck::Error) -> Problem {
     let unclear = matches!(
         &error,

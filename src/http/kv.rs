@@ -132,7 +132,7 @@ async fn write(
     }
 }
 
-/// What a write of `name` came to.
+/// The response to a write of `name`.
 pub(super) fn written(name: &str, done: &potluck_kv::Written) -> Response {
     json(&Written {
         name: name.to_owned(),
@@ -252,7 +252,7 @@ pub(super) async fn get(
     let reading = &done.reading;
     let tag = tag_of(&done);
     let is_there = !reading.values.is_empty();
-    // If-None-Match of a read is answered below, by what has not changed.
+    // If-None-Match of a read is answered below, by the tag of what was read.
     let condition = Condition::of_read(&headers);
     if condition.is_some_and(|it| !it.holds(is_there.then_some(&*tag))) {
         return Ok(condition::refused(is_there.then_some(tag)));

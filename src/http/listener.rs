@@ -1,4 +1,4 @@
-//! The HTTP port: the one that was asked for, or the next free one.
+//! The HTTP port: the configured one, or the next free one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ const LAST_PORT: u16 = 8099;
 /// Binds the HTTP port.
 ///
 /// # Errors
-/// The port that was asked for is taken, or none of the usual ones is free.
+/// The configured port is taken, or none of the usual ones is free.
 pub(crate) async fn bind(settings: &Settings) -> Result<TcpListener, Failure> {
     let wanted = settings.http_address();
     let ports = match settings.http.listen {

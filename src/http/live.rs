@@ -1,7 +1,7 @@
 //! The configuration of a running node, and reading it again.
 //!
-//! **Invariant:** a configuration is taken as a whole or not at all: what is wrong with the new one is
-//! answered, and the node goes on as it was.
+//! **Invariant:** a configuration is applied as a whole or not at all: if the new one has an error, the
+//! answer names it and the node keeps the old one.
 
 use std::fmt;
 use std::path::Path;
@@ -16,17 +16,17 @@ use crate::api::{ChangedKey, Reloaded};
 use crate::config::{self, Settings};
 use crate::failure::Failure;
 
-/// Settings as flags, environment and file make them now, and the token that goes with them.
+/// Settings read from flags, environment and file just now, and the token that goes with them.
 #[derive(Debug)]
 pub(crate) struct Fresh {
     pub(crate) settings: Settings,
     pub(crate) token: Option<String>,
 }
 
-/// Reads the settings again beside those that run.
+/// Reads the settings again, given those in force.
 pub(crate) type Read = Box<dyn Fn(&Settings) -> Result<Fresh, Failure> + Send + Sync>;
 
-/// What a node runs by now.
+/// The settings and the token in force.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) settings: Settings,
@@ -42,7 +42,7 @@ impl Live {
     }
 }
 
-/// The live configuration, and where it comes from.
+/// The live configuration, and how to read it again.
 pub(super) struct Configuration {
     live: RwLock<Arc<Live>>,
     read: Read,
@@ -73,11 +73,11 @@ impl Configuration {
         self.waiting.lock().clone()
     }
 
-    /// Reads the configuration again and goes by it as far as that is possible without a restart. Returns
-    /// what changed, and the entry points to enter by.
+    /// Reads the configuration again and applies it as far as that is possible without a restart. Returns the
+    /// changes, and the entry points to join through.
     ///
     /// # Errors
-    /// What is wrong with the new configuration. Nothing changed then.
+    /// The error in the new configuration. Nothing has changed then.
     pub(super) fn reload(&self, node: &Node) -> Result<(Reloaded, Vec<String>), Failure> {
         let _one = self.reloading.lock();
         let live = self.live();
@@ -102,7 +102,7 @@ impl Configuration {
     }
 }
 
-/// What is said to have changed when the file of the token holds another secret.
+/// The name under which a change of the token file is reported.
 const TOKEN_KEY: &str = "the token";
 
 fn new_entries(old: &Settings, new: &Settings) -> Vec<String> {
@@ -110,10 +110,10 @@ fn new_entries(old: &Settings, new: &Settings) -> Vec<String> {
     new.network.entry.iter().filter(is_new).cloned().collect()
 }
 
-/// Enters the network by further entry points.
+/// Joins the network through further entry points.
 pub(super) async fn enter(node: &Node, entries: &[String]) {
     for entry in entries {
-        // It was checked when the configuration was read; a node that has stopped needs none.
+        // Each was checked when the configuration was read; a node that has stopped needs none.
         if let Ok(point) = potluck_host::parse_entry_point(entry) {
             let _ = node.ask(ask::Join { point }).await;
         }

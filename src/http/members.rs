@@ -1,4 +1,4 @@
-//! `/v1/members`: the members of the network, and which of them are there.
+//! `/v1/members`: the members of the network, and their states.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! `/metrics`: all counters and gauges in the text format of Prometheus.
 //!
-//! The parts count by themselves, and each number is declared beside its field with its name, help,
-//! kind and unit (`potluck_base::statistics`). Here is no list of them: what is declared in a group
-//! that a node has is shown. A registry is made for each scrape, since the numbers are copies.
+//! Each part counts for itself, and each number is declared beside its field with its name, help, kind and
+//! unit (`potluck_base::statistics`). This module has no list of them: it shows every statistic of every
+//! group that a node has. A registry is made for each scrape, since the numbers are copies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,7 +76,7 @@ impl HttpCounters {
     }
 }
 
-/// Numbers with what they are.
+/// Numbers with their declarations.
 #[derive(Debug, Default)]
 struct Samples(Vec<(&'static Statistic, Number)>);
 
@@ -117,8 +117,7 @@ fn put(
     metric.encode(encoder.encode_descriptor(name, help, unit.as_ref(), metric.metric_type())?)
 }
 
-/// The name without its unit, and the unit, where the name ends in it: only there the format has a
-/// place for one.
+/// The name without its unit, and the unit, if the name ends in it: the format allows a unit only there.
 fn split(what: &Statistic) -> (&'static str, Option<Unit>) {
     let (suffix, unit) = match what.unit {
         statistics::Unit::Count | statistics::Unit::Flag => return (what.name, None),

@@ -1,7 +1,8 @@
-//! `/openapi.json`: the description of the API, made whole.
+//! `/openapi.json`: the complete description of the API.
 //!
-//! Each handler describes its own parameters, bodies and answers. What holds for all of them stands here:
-//! the token, the answers that any request may get, names of operations, and what the format asks for.
+//! Each handler describes its own parameters, bodies and answers. This module adds what is the same for all
+//! of them: the token, the answers that any request may get, names of operations, and what the format
+//! requires.
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -37,14 +38,14 @@ const GROUPS: &[(&str, &[&str], &str)] = &[
     ),
     ("debug", &["debug"], "The inside of the protocols."),
 ];
-/// What any request may be answered with.
+/// Answers that any request may get.
 const ANY: [(u16, &str); 4] = [
     (400, "the path, the query or the body breaks a rule"),
     (403, "the Host or Origin is not allowed, or the network refuses"),
     (405, "this path has no such method"),
     (503, "the node is busy, stopping, or found too few others"),
 ];
-/// What a request with a body may be answered with besides.
+/// Further answers to a request with a body.
 const WITH_BODY: [(u16, &str); 2] =
     [(413, "the body is too large"), (415, "the body has another type, or none")];
 /// Answers of certain operations, beside those that their handlers name.
@@ -63,7 +64,7 @@ const MORE: &[(&str, u16, &str)] = &[
     ("/v1/fetches", 404, "there is nothing at this path"),
     ("/v1/topics/", 429, "this client publishes too fast"),
 ];
-/// Fields that hold one of a few words.
+/// Fields whose value is one of a few words.
 const WORDS: &[(&str, &str, &[&str])] = &[
     ("Status", "health", &["ok", "degraded", "offline"]),
     ("Status", "reachability", &["unmapped", "mapped", "varies", "unknown"]),
@@ -73,7 +74,7 @@ const WORDS: &[(&str, &str, &[&str])] = &[
 ];
 /// 64 hexadecimal digits: ids of files, keys of nodes, teams.
 const HEX: &str = "^[0-9a-f]{64}$";
-/// What a parameter may be, by the beginning of the paths that have it, its place and its name.
+/// The schema of a parameter, by the prefix of the paths that have it, its place and its name.
 fn rules() -> [(&'static str, &'static str, &'static str, Value); 18] {
     let hex = || json!({ "pattern": HEX });
     let count = |most: u32| json!({ "minimum": 1, "maximum": most });
@@ -134,7 +135,7 @@ pub(super) fn document(api: &OpenApi) -> Value {
         let field = &mut whole["components"]["schemas"][schema]["properties"][field];
         if field.is_object() {
             field["enum"] = json!(words);
-            // What is taken for a field that an older node leaves out is none of the words.
+            // The default stands for a field that an older node leaves out; it is none of the words.
             field.as_object_mut().map(|field| field.remove("default"));
         }
     }
@@ -155,7 +156,7 @@ pub(super) fn document(api: &OpenApi) -> Value {
     whole
 }
 
-/// Adds to an operation what all have.
+/// Adds to an operation the parts that all have.
 fn complete(operation: &mut Value, method: &str, route: &str) {
     let group = route.trim_start_matches("/v1").split('/').nth(1).unwrap_or_default();
     let tag = GROUPS.iter().find(|(_, parts, _)| parts.contains(&group));
@@ -217,7 +218,7 @@ fn complete(operation: &mut Value, method: &str, route: &str) {
     }
 }
 
-/// Bytes are described as bytes, not as a list of numbers.
+/// Describes a body of bytes as bytes, not as a list of numbers.
 fn binary(content: &mut Value) {
     for (kind, what) in content.as_object_mut().into_iter().flatten() {
         if kind == "application/octet-stream" {
@@ -265,7 +266,7 @@ mod tests {
         all
     }
 
-    /// What the specification of OpenAPI 3.1 asks for, as far as it can be wrong here.
+    /// Checks the parts of the OpenAPI 3.1 specification that this description could violate.
     #[test]
     fn the_description_is_whole() {
         let whole = document(&description());

@@ -1,8 +1,8 @@
 //! `/v1/overview`: one model of a node and its network, for `top`, the dashboard and programs.
 //!
-//! **Invariants:** it is computed at most once a second, however many look; all of it is bounded (a ring
-//! of 112,320 bytes, 512 events, 64 surveyed records). A node at which nobody looks only takes one
-//! sample a second for its history.
+//! **Invariants:** it is computed at most once a second, however many viewers there are; all of it is bounded
+//! (a ring of 112,320 bytes, 512 events, 64 surveyed records). A node without viewers only takes one sample a
+//! second for its history.
 
 pub(super) mod chronicle;
 mod gather;
@@ -36,10 +36,10 @@ pub(super) use gather::host_names;
 
 /// How often the history takes a sample, and how old an overview may be.
 const TICK: Duration = Duration::from_secs(1);
-/// How long after the last look the survey of records goes on.
+/// How long after the last view the survey of records goes on.
 const WATCHED: Duration = Duration::from_secs(60);
 
-/// What all viewers share.
+/// The state that all viewers share.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// The last overview. The lock is held while a new one is computed, so that others wait for it.
@@ -50,9 +50,9 @@ pub(super) struct Watch {
     progress: Mutex<transfers::Progress>,
     survey: Mutex<survey::Survey>,
     pub(super) chronicle: chronicle::Chronicle,
-    /// When a viewer last looked.
+    /// When a viewer last asked.
     looked: Mutex<Option<Instant>>,
-    /// What the last second came to.
+    /// The rates of the last second.
     rates: Mutex<rates::PerSecond>,
     minute: Mutex<Minute>,
     /// Held while `doctor` gathers its evidence.

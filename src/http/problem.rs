@@ -1,4 +1,4 @@
-//! Errors as the HTTP API tells them: problem details with the exit code of the command line.
+//! Errors in the form of the HTTP API: problem details with the exit code of the command line.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -17,18 +17,18 @@ use crate::text::count;
 /// Seconds after which a busy node has probably finished most of its work; sent as `Retry-After`. A
 /// guess.
 const BUSY_SECONDS: u64 = 1;
-/// Seconds after which a store that is being healed may answer again. A guess: it takes ten seconds for
+/// Seconds after which a store that is being repaired may answer again. A guess: repair takes ten seconds for
 /// a million records.
 const HEALING_SECONDS: u64 = 10;
 /// Seconds after which a node may begin another search; sent as `Retry-After`.
 const SEARCH_SECONDS: u64 = 5;
-/// What to do where too few nodes answer.
+/// Advice where too few nodes answer.
 const MORE_NODES: &str = "try again; potluck members shows which nodes are there";
-/// What to do with more bytes than a record has.
+/// Advice for a value of more bytes than a record may have.
 pub(super) const AS_A_FILE: &str =
     "share it as a file under that name: potluck share FILE --as NAME, or POST /v1/shares";
 
-/// An error on its way out.
+/// An error to be answered.
 #[derive(Debug)]
 pub(super) struct Problem(Box<ProblemBody>);
 
@@ -60,7 +60,7 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, Exit::Refused, code, detail)
     }
 
-    /// Not now.
+    /// The node cannot do this now.
     pub(super) fn unavailable(code: &str, detail: impl ToString) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Exit::Unavailable, code, detail)
     }
@@ -71,7 +71,7 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Exit::Usage, "tooLarge", detail)
     }
 
-    /// What is there is not what the request wants it to be.
+    /// The current state does not meet the condition of the request.
     pub(super) fn precondition(detail: impl ToString) -> Self {
         Self::new(StatusCode::PRECONDITION_FAILED, Exit::Conflict, "preconditionFailed", detail)
             .hint("read it again, and send the ETag of that answer")
@@ -82,7 +82,7 @@ impl Problem {
         self.status() == StatusCode::PAYLOAD_TOO_LARGE
     }
 
-    /// What went wrong in the middle of many messages.
+    /// A failure after the first `published` of many messages.
     pub(super) fn after_messages(mut self, published: u64) -> Self {
         self.0.detail.push_str(&format!("; {} published before", was(published)));
         self
@@ -99,37 +99,37 @@ impl Problem {
         Self::unavailable("stopped", "the node has stopped").hint("start it again with potluck up")
     }
 
-    /// An answer of the core that does not belong to what was asked.
+    /// An answer of the core that does not belong to the request.
     pub(super) fn unexpected() -> Self {
         let detail = "the node gave an answer to another question";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, Exit::Failed, "internal", detail)
             .hint("report this as a bug")
     }
 
-    /// With what to do next.
+    /// Adds advice on what to do next.
     pub(super) fn hint(mut self, hint: impl ToString) -> Self {
         self.0.hint = Some(hint.to_string());
         self
     }
 
-    /// With the time after which it may be tried again.
+    /// Adds the time after which the client may try again.
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.0.retry_after_seconds = Some(seconds);
         self
     }
 
-    /// With further members.
+    /// Sets further fields.
     pub(super) fn with(mut self, set: impl FnOnce(&mut ProblemBody)) -> Self {
         set(&mut self.0);
         self
     }
 
-    /// A problem that tells this.
+    /// The problem with this body.
     pub(super) fn of(body: ProblemBody) -> Self {
         Self(Box::new(body))
     }
 
-    /// What is told.
+    /// The body of the problem.
     pub(super) fn into_body(self) -> ProblemBody {
         *self.0
     }
@@ -159,7 +159,7 @@ impl IntoResponse for Problem {
 }
 
 impl From<potluck::Error> for Problem {
-    /// What a command of the node failed with.
+    /// The problem for an error of the node.
     fn from(error: potluck::Error) -> Self {
         match error {
             potluck::Error::Stopped => Self::stopped(),
@@ -329,18 +329,18 @@ fn of_storage(failure: StorageFailure, detail: String) -> Problem {
     }
 }
 
-/// What to do where the network has no space `commons`.
+/// Advice where the network has no space `commons`.
 const NO_COMMONS: &str = "add --space own (only this node writes), --space content (the key is the value's \
                           hash) or --space team/<id> (potluck team create)";
-/// What to do where one identity runs twice.
+/// Advice where one identity runs twice.
 const NEW_IDENTITY: &str =
     "start the copy again with potluck up --new-identity, then the original as it is";
 
-/// What to do on a node that was put out.
+/// Advice on a node that was revoked.
 const NEW_TICKET: &str =
     "ask for a new ticket and start this node again with potluck up TICKET --new-identity";
 
-/// A writer that has its share.
+/// A writer that has used up its quota.
 fn over_quota(detail: String) -> Problem {
     Problem::forbidden("quota", detail).hint(
         "delete records of this writer, let them expire, or raise member_records, member_bytes or \

@@ -1,4 +1,4 @@
-//! `/v1/reload` and `/v1/log`: what changes at run time without a restart.
+//! `/v1/reload` and `/v1/log`: changes at run time without a restart.
 //!
 //! Both need the node's token.
 
@@ -16,7 +16,7 @@ use super::reply::json;
 use crate::api::{LogLevels, LogView, ProblemBody, Reloaded};
 use crate::log;
 
-/// Enough for any list of levels.
+/// Largest body: enough for any list of levels.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 /// Most lines of the log in one answer.
 const LINES_MAX: usize = 1000;

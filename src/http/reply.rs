@@ -44,7 +44,7 @@ pub(super) fn conflict(node: &Node, reading: &Reading, detail: String) -> Respon
     ([(CONTEXT_HEADER, context)], problem).into_response()
 }
 
-/// No value, with the context of what was deleted.
+/// The answer for a record without a value; it has the context of the deletion, if there was one.
 pub(super) fn absent(reading: &Reading) -> Response {
     let problem = Problem::absent("there is no such record").hint("check its name and space");
     if reading.context.is_empty() {
@@ -63,7 +63,7 @@ pub(super) fn json<T: serde::Serialize>(object: &T) -> Response {
     }
 }
 
-/// Whether the asker has the answer with this tag already.
+/// Whether the client has the answer with this tag already.
 pub(super) fn matches(headers: &HeaderMap, tag: &str) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)

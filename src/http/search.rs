@@ -40,10 +40,10 @@ pub(super) async fn search(
     Ok(json(&Search { words, results, rings }))
 }
 
-/// The words of a text: what lies between characters that are neither letters nor digits.
+/// The words of a text: the sequences of letters and digits between other characters.
 ///
 /// # Errors
-/// A sentence that says what cannot be looked for.
+/// A sentence that says why the text cannot be searched for.
 pub(crate) fn words(text: &str) -> Result<Vec<String>, String> {
     let parts = text.split(|letter: char| !letter.is_alphanumeric());
     let words: Vec<String> = parts.filter(|part| !part.is_empty()).map(str::to_owned).collect();

@@ -1,8 +1,8 @@
-//! The accept loop: a bounded number of connections, each with a time limit for what its client has to do.
+//! The accept loop: a bounded number of connections, with time limits for the client of each.
 //!
-//! When all places are taken, connections that wait for their clients lose theirs soon, and until then a
-//! few more connections are accepted and answered about health only: a monitor of the node must
-//! not take idle connections for a node that is stuck.
+//! When all places are taken, connections that wait for their clients are closed soon, and until then a few
+//! more connections are accepted and answered about health only: a monitor must not mistake a node with many
+//! idle connections for a node that hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,23 +21,23 @@ use super::app::{App, health_only, router};
 
 /// Time after which a connection without a complete request head is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same while there is no place for another connection.
+/// The same limit while there is no place for another connection.
 const HEAD_TIMEOUT_FULL: Duration = Duration::from_secs(2);
-/// Time in which a client has to send 16 KiB of a body, or take a piece of an answer. Raising it lets a client
-/// that does nothing hold its place longer.
+/// Time in which a client has to send 16 KiB of a body, or take a piece of an answer. Raising it lets an idle
+/// client hold its place longer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// The same while there is no place for another connection.
+/// The same limit while there is no place for another connection.
 const CLIENT_TIMEOUT_FULL: Duration = Duration::from_secs(5);
-/// Connections beside the usual ones, for health and nothing else.
+/// Connections beside the usual ones, for questions about health only.
 const RESERVED: usize = 16;
-/// The same, for a connection in one of these.
+/// [`HEAD_TIMEOUT`] of a connection in one of these places.
 const HEAD_TIMEOUT_RESERVED: Duration = Duration::from_secs(1);
-/// How often a waiting connection looks whether there is no place for another one.
+/// How often a waiting connection checks whether all places are taken.
 const LOOK: Duration = Duration::from_millis(500);
-/// The longest request head: a name of 512 bytes, percent-encoded, and a context fit well.
+/// The longest request head: enough for a name of 512 bytes, percent-encoded, and a context.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64;
-/// How long requests under way may go on when the server stops.
+/// How long requests in progress may go on when the server stops.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A running server.
@@ -48,7 +48,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Takes no more requests and waits a little for those under way.
+    /// Accepts no more requests and waits a little for those in progress.
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
         // A panic in the accept loop has nothing left to stop.
@@ -88,7 +88,7 @@ async fn accept(
                     let squeezed = Squeezed { places: usual.then(|| Arc::clone(&places)) };
                     tokio::spawn(connection(stream, router, squeezed, watching.clone(), place));
                 }
-                // Out of descriptors, or a connection that is gone already: others go on.
+                // Out of descriptors, or the connection is gone already: the other connections go on.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
@@ -116,12 +116,12 @@ async fn place(
 
 /// How long a connection may wait for its client.
 struct Squeezed {
-    /// `None` for one in a reserved place.
+    /// `None` for a connection in a reserved place.
     places: Option<Arc<Semaphore>>,
 }
 
 impl Squeezed {
-    /// For the next request, and for the client to go on.
+    /// The limits for the next request head, and for the client to continue.
     fn limits(&self) -> (Duration, Duration) {
         match &self.places {
             None => (HEAD_TIMEOUT_RESERVED, HEAD_TIMEOUT_RESERVED),

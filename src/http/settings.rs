@@ -19,7 +19,7 @@ use crate::api::{NetworkSettings, ProblemBody, Setting, SettingRequest};
 use crate::config::{nearest, shown};
 use crate::text::whole_span;
 
-/// Enough for any request here.
+/// Largest body: enough for any request here.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 /// The keys that can be set.
 const KEYS: [&str; 4] = ["replication", "default_ttl", "republish_interval", "gossip_interval"];
@@ -70,7 +70,7 @@ fn change(key: &str, value: &str) -> Result<SettingChange, Problem> {
     }
 }
 
-/// Settings as they are told.
+/// The settings as the API shows them.
 pub(super) fn view(settings: &SettingsView) -> NetworkSettings {
     let (network, own, now) = (settings.network, settings.configured, settings.effective);
     let usual = Config::default();

@@ -1,6 +1,6 @@
-//! `/v1/teams`: who may write in a team.
+//! `/v1/teams`: the members that may write in a team.
 //!
-//! All of it needs the node's token, where there is one.
+//! All of these routes need the node's token, if it has one.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::reply::json;
 use crate::api::{ProblemBody, Team, TeamRequest, TeamWriter};
 
-/// Enough for the longest name.
+/// Largest body: enough for the longest name.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
 fn team_of(text: &str) -> Result<TeamId, Problem> {
@@ -39,7 +39,7 @@ fn shown(app: &App, list: &TeamList) -> Team {
     }
 }
 
-/// Why a list was not changed.
+/// The problem for a list that was not changed.
 pub(super) fn problem(error: &TeamError) -> Problem {
     let detail = error.to_string();
     match error {

@@ -1,4 +1,4 @@
-//! `/v1/topics/..`: messages in, messages out.
+//! `/v1/topics/..`: publishing messages and receiving them.
 
 mod lines;
 
@@ -22,7 +22,7 @@ use super::reply::json;
 use super::sse;
 use crate::api::{Lagged, ProblemBody, Published, PublishedLines};
 
-/// Events that are sent in one piece, if so much waits.
+/// Bytes of waiting events after which a piece is sent.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// The query of a publication.
@@ -33,7 +33,7 @@ pub(super) struct PublishQuery {
     lines: bool,
 }
 
-/// What keeps a message from being published, or a topic from being heard.
+/// The problem for a message that was not published, or a topic that cannot be subscribed to.
 fn problem_of(error: Error) -> Problem {
     match error {
         Error::Command(error) => error.into(),
@@ -126,7 +126,7 @@ pub(super) async fn subscribe(
     Ok(sse::respond(body))
 }
 
-/// Behind which message to begin.
+/// The message after which to begin.
 fn last_event(headers: &HeaderMap) -> Result<Option<MessageId>, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     let id = value.to_str().ok().and_then(|text| text.trim().parse().ok());
@@ -159,7 +159,7 @@ async fn tell(mut subscription: Subscription, pieces: &Pieces) {
                 next = subscription.next() => next,
                 () = std::future::ready(()) => break,
             };
-            // That it has ended comes again.
+            // The next call ends the loop.
             let Some(delivery) = next else { break };
             append(&mut text, &delivery);
         }

@@ -1,4 +1,4 @@
-//! What the core says, as the API shows it.
+//! Converts types of the core to those of the API.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use potluck_record::Context;
 
 use crate::api::{self, Bucket, CloseNode, Lookup, Peer, Query, RoutingTable};
 
-/// Milliseconds with the microseconds behind the point.
+/// Milliseconds with three decimals.
 pub(super) fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
-/// Seconds with the milliseconds behind the point.
+/// Seconds with three decimals.
 pub(super) fn seconds(duration: Duration) -> f64 {
     duration.as_millis() as f64 / 1000.0
 }
@@ -98,7 +98,7 @@ fn query(query: &QueryTrace) -> Query {
     }
 }
 
-/// Per writer, the highest version.
+/// The highest version of each writer.
 pub(super) fn version(context: &Context) -> BTreeMap<String, String> {
     context.iter().map(|(writer, dot)| (writer.to_string(), dot.to_string())).collect()
 }
@@ -114,7 +114,7 @@ pub(super) fn equivocation(proof: &Equivocation) -> api::EquivocationProof {
     }
 }
 
-/// An address that this node tells others.
+/// An address that this node announces.
 pub(super) fn own_address(own: &OwnAddress) -> api::OwnAddress {
     let source = match own.source {
         AddressSource::Advertised => "advertised",
@@ -125,7 +125,7 @@ pub(super) fn own_address(own: &OwnAddress) -> api::OwnAddress {
     api::OwnAddress { address, source, witnesses: own.witnesses }
 }
 
-/// What is known of a router between this node and the others.
+/// Whether a router between this node and the others lets packets in, as far as is known.
 pub(super) fn reachability(view: &StatusView) -> &'static str {
     let seen = |source| view.addresses.iter().any(|own| own.source == source && own.witnesses > 0);
     if seen(AddressSource::Observed) {

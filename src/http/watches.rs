@@ -1,4 +1,4 @@
-//! `/v1/watch/..`: a record, and what it is after each change.
+//! `/v1/watch/..`: a record, and its state after each change.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub(super) async fn watch(
     Ok(sse::respond(body))
 }
 
-/// What a client has been told.
+/// What a client has been sent.
 struct Told {
     node: Node,
     name: String,
@@ -100,7 +100,7 @@ impl Told {
         if is_first && self.last.as_ref() == Some(&id) {
             return;
         }
-        // What happened between two connections is unknown.
+        // The changes between two connections are unknown.
         let resumed = is_first && self.last.is_some();
         let gap = if resumed { Gap::Unknown } else { change.gap() };
         let event = event(&self.node, &self.name, change, gap);
@@ -115,7 +115,7 @@ impl Told {
     }
 }
 
-/// Differs with each change that is shown.
+/// An id that differs for each change that is shown.
 fn id_of(change: &RecordChange) -> String {
     let digest = HEXLOWER.encode(&change.digest().to_bytes());
     format!("{digest}-{}", change.reading().values.len())

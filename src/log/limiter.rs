@@ -1,11 +1,11 @@
-//! One warning a minute for each place of the source.
+//! One warning a minute for each place in the source.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tracing::callsite::Identifier;
 
-/// Time within which a place writes one line. Raising it makes floods shorter and news older.
+/// Time within which a place writes one line. Raising it writes fewer lines, and later.
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// When each place wrote its last line. It has at most as many members as the program has places that warn.
@@ -17,7 +17,7 @@ pub(super) struct Limiter {
 #[derive(Debug)]
 struct Place {
     last: Instant,
-    /// Lines that were left out since.
+    /// Lines that were left out since then.
     left_out: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The last lines of the log in memory, for a report of a fault where no file of the log is at hand.
+//! The last lines of the log in memory, for a fault report where no log file is at hand.
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,8 @@
-//! What this machine is called, for the members of a network to see.
+//! The host label: the name of this machine, visible to the members of a network.
 
 use potluck_wire::limits::LABEL_BYTES_MAX;
 
-/// The label of a node that was given none.
+/// The label of a machine whose name cannot be used.
 const LABEL: &str = "host";
 
 /// The label of a node to which its user gave none: the name of its machine.
@@ -20,7 +20,7 @@ fn name() -> Option<String> {
     std::env::var("COMPUTERNAME").ok()
 }
 
-/// A name as a label may hold it: without what others need not know, which is its domain.
+/// The part of a machine's name that may be a label: without the domain, which others need not know.
 fn fit(name: &str) -> Option<String> {
     let short = name.split('.').next().unwrap_or_default();
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);

@@ -1,4 +1,4 @@
-//! What a service manager hears of a node (`sd_notify`): ready, alive, reloading, stopping.
+//! Reports the state of a node to a service manager (`sd_notify`): ready, alive, reloading, stopping.
 //!
 //! **Invariant:** the watchdog is answered only while the loop of the node answers questions, so a node that
 //! hangs is started again.
@@ -12,15 +12,15 @@ mod systemd {
     use sd_notify::NotifyState;
     use tokio::time::{sleep, timeout};
 
-    /// Time between two signs of life where the manager asked for none. Raising it makes the status line
+    /// Time between two keep-alive messages if the manager requires none. Raising it makes the status line
     /// older.
     const STATUS_PERIOD: Duration = Duration::from_secs(10);
-    /// Longest time that one sign of life is good for: a start may take for ever, since entry points are
-    /// tried for ever.
+    /// How long one keep-alive message extends the start: a start may take without end, since entry points
+    /// are retried without end.
     const EXTENSION: Duration = Duration::from_secs(60);
 
     fn tell(states: &[NotifyState<'_>]) {
-        // Without a manager nothing is sent; one that does not listen cannot be helped.
+        // Without a manager nothing is sent; if the manager cannot be reached, the node works without it.
         if let Err(error) = sd_notify::notify(states) {
             tracing::debug!(%error, "the service manager does not listen");
         }
@@ -54,14 +54,14 @@ mod systemd {
         }
     }
 
-    /// The configuration was read again. A node that cannot be used yet does not say that it can.
+    /// The configuration was read again. A node that is not ready yet does not report that it is.
     pub(in crate::up) fn reloaded() {
         if READY.load(Ordering::Relaxed) {
             tell(&[NotifyState::Ready]);
         }
     }
 
-    /// Tells that the node is alive, and how it is, for as long as it answers; never ends by itself.
+    /// Sends keep-alive messages with the node's state as long as the node answers; never ends by itself.
     pub(in crate::up) async fn alive<T>(node: &Node) -> T {
         if !is_heard() {
             return std::future::pending().await;

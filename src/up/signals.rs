@@ -1,4 +1,4 @@
-//! What asks a running program to stop.
+//! The events that ask a running program to stop.
 
 use std::io;
 #[cfg(unix)]
@@ -35,10 +35,10 @@ impl Hangups {
 }
 
 impl Signals {
-    /// Takes signals over from now on.
+    /// Handles signals from now on.
     ///
     /// # Errors
-    /// The system does not let the program.
+    /// The system does not allow it.
     #[cfg(unix)]
     pub(crate) fn take() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
@@ -50,11 +50,11 @@ impl Signals {
         Ok(Self { streams })
     }
 
-    /// Takes signals over from now on. SIGHUP is a request to read the configuration again, but on a
-    /// terminal it says that the terminal is gone, and the node stops as with SIGTERM.
+    /// Handles signals from now on. SIGHUP is a request to read the configuration again; but if the program
+    /// runs on a terminal, it means that the terminal is gone, and the node stops as with SIGTERM.
     ///
     /// # Errors
-    /// The system does not let the program.
+    /// The system does not allow it.
     #[cfg(unix)]
     pub(super) fn of_a_node() -> io::Result<(Self, Hangups)> {
         use std::io::IsTerminal as _;
@@ -64,7 +64,7 @@ impl Signals {
         Ok((signals, Hangups { stream }))
     }
 
-    /// Takes signals over from now on.
+    /// Handles signals from now on.
     ///
     /// # Errors
     /// Never here.
@@ -73,7 +73,7 @@ impl Signals {
         Ok((Self {}, Hangups {}))
     }
 
-    /// Takes signals over from now on.
+    /// Handles signals from now on.
     ///
     /// # Errors
     /// Never here.
@@ -104,7 +104,7 @@ impl Signals {
 /// Calls `tell` at the first signal from now on, from a thread of its own.
 ///
 /// # Errors
-/// The system does not let the program.
+/// The system does not allow it.
 pub(crate) fn on_first_signal(tell: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     let cannot = |error: io::Error| Failure::failed(format!("cannot take signals: {error}"));
     let runtime =
@@ -121,7 +121,7 @@ pub(crate) fn on_first_signal(tell: impl FnOnce() + Send + 'static) -> Result<()
     Ok(())
 }
 
-/// Completes when stdin is closed: the process at its other end is gone.
+/// Completes when stdin is closed because the process at its other end is gone.
 pub(crate) async fn stdin_closed() {
     use tokio::io::AsyncReadExt as _;
     let mut stdin = tokio::io::stdin();

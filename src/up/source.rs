@@ -1,4 +1,4 @@
-//! Where the settings of a running node come from, to read them again.
+//! The sources of the settings of a running node, to read them again.
 
 use std::path::{Path, PathBuf};
 
@@ -22,11 +22,11 @@ impl Source {
         Self { args, token_file: token_file.map(Path::to_owned) }
     }
 
-    /// The settings as they are now, and the token that `running` settings lead to: its file may hold
-    /// another secret.
+    /// The present settings, and the token for the `running` settings: its file may contain another secret by
+    /// now.
     ///
     /// # Errors
-    /// As at the start: what is wrong, and where.
+    /// As at the start: the error and its place.
     pub(super) fn read(&self, running: &Settings, data_dir: &Path) -> Result<Fresh, Failure> {
         let settings = settings(&self.args, self.token_file.as_deref())?;
         // A token that a restart would refuse is refused now.

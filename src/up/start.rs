@@ -1,4 +1,4 @@
-//! Starting the node, and which exit code belongs to what keeps it from starting.
+//! Starts the node, and maps the reasons of a failed start to exit codes.
 
 use std::io;
 
@@ -9,8 +9,7 @@ use super::{Entering, host};
 use crate::config::{NetworkPart as SettingsNetwork, Settings};
 use crate::failure::{Exit, Failure};
 
-/// Default name of a `lab` network: the same everywhere, so that its nodes
-/// find together.
+/// Default name of a `lab` network: the same everywhere, so that its nodes find each other.
 const LAB_NAME: &str = "potluck";
 
 /// Whether the data folder belongs to no network yet.

@@ -1,8 +1,9 @@
-//! Tickets on their way to a command: typed, from stdin, a file or the environment.
+//! Reads tickets for a command: typed, from stdin, a file or the environment.
 //!
-//! A ticket is a secret, and every user of a machine can read the arguments of all processes. One that was
-//! typed after `up` is taken out of them: where the system can, the program starts itself anew in the same
-//! process without it and finds it in its environment, which only its own user can read.
+//! A ticket is a secret, and every user of a machine can read the arguments of all processes. A ticket that
+//! was typed after `up` is therefore removed from them: where the system allows it, the program executes
+//! itself again in the same process without it and reads it from its environment, which only its own user can
+//! read.
 
 use std::ffi::OsString;
 use std::io::Read as _;
@@ -14,20 +15,20 @@ use potluck_wire::admission::{TICKET_CHARS_MAX, TICKET_SCHEME};
 use crate::cli::UpArgs;
 use crate::failure::{Exit, Failure};
 
-/// The environment variable that may hold one.
+/// The environment variable that may contain a ticket.
 const VARIABLE: &str = "POTLUCK_TICKET";
-/// Reads it from stdin.
+/// The argument for a ticket on stdin.
 const STDIN: &str = "-";
 
-/// Whether a typed word is meant to be a ticket, or the place of one.
+/// Whether a typed word is a ticket, or stands for one.
 pub(crate) fn is_ticket(word: &str) -> bool {
     word == STDIN || word.starts_with(TICKET_SCHEME)
 }
 
-/// The ticket that was given, if one was.
+/// The given ticket, if there is one.
 ///
 /// # Errors
-/// Wrong usage: more than one, one that is none, or an empty file at the first start (`is_new`): later starts
+/// Wrong usage: more than one, an invalid one, or an empty file at the first start (`is_new`): later starts
 /// need no ticket, so a service may empty the file.
 pub(super) fn of(args: &UpArgs, is_new: bool) -> Result<Option<Ticket>, Failure> {
     let typed: Vec<&String> = args.entry.iter().filter(|word| is_ticket(word)).collect();
@@ -47,7 +48,7 @@ pub(super) fn of(args: &UpArgs, is_new: bool) -> Result<Option<Ticket>, Failure>
     text.map(|text| text.parse().map_err(wrong)).transpose()
 }
 
-/// The text of a ticket that was typed, or of the one on stdin.
+/// The text of a typed ticket, or of the one on stdin.
 ///
 /// # Errors
 /// Stdin cannot be read.
@@ -75,8 +76,8 @@ fn wrong(why: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Usage, "badTicket", why)
 }
 
-/// Takes a typed ticket out of the arguments that every user can see. Where the system cannot, it stays
-/// there. Called before there are threads, or files that matter.
+/// Removes a typed ticket from the arguments that every user can see. Where the system does not allow it, it
+/// stays there. Must be called before the program starts threads or opens files.
 pub(super) fn scrub(args: &UpArgs) {
     let typed = args.entry.iter().find(|word| word.starts_with(TICKET_SCHEME));
     if let Some(ticket) = typed {
@@ -84,13 +85,12 @@ pub(super) fn scrub(args: &UpArgs) {
     }
 }
 
-/// Starts this program anew in this process, with the ticket in the environment. Returns if that cannot
-/// be.
+/// Executes this program again in this process, with the ticket in the environment. Returns if that fails.
 #[cfg(unix)]
 fn anew(ticket: &str) {
     use std::os::unix::process::CommandExt as _;
     let Ok(program) = std::env::current_exe().map(|path| {
-        // It was replaced on the disk since it was started.
+        // The program was replaced on the disk since it was started.
         if path.exists() { path } else { "/proc/self/exe".into() }
     }) else {
         return;

@@ -1,6 +1,6 @@
-//! The token of a node's HTTP API: its own, that of a file, or none.
+//! The token of a node's HTTP API: the node's own, one from a file, or none.
 //!
-//! **Invariant:** a token that others could have read is never used.
+//! **Invariant:** a token from a file that other users can read is never used.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,28 +11,28 @@ use crate::failure::{Exit, Failure};
 use crate::nodes::{is_private, write_secret};
 use crate::place;
 
-/// A node's token, and the file that it is in.
+/// A node's token, and its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) text: String,
     pub(super) file: PathBuf,
 }
 
-/// What is known of the token before the node has its data folder.
+/// The token before the node has its data folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Given {
-    /// There is none.
+    /// There is no token.
     None,
-    /// The configuration names its file.
+    /// The token of a file that the configuration names.
     Named(Token),
-    /// It is the node's own.
+    /// The node's own token.
     Own,
 }
 
 /// The token that the configuration gives.
 ///
 /// # Errors
-/// No token in the file, or one that others can read.
+/// There is no token in the file, or other users can read the file.
 pub(super) fn given(settings: &Settings) -> Result<Given, Failure> {
     match (&settings.http.token_file, settings.http.token) {
         (Some(file), _) => {
@@ -43,7 +43,7 @@ pub(super) fn given(settings: &Settings) -> Result<Given, Failure> {
         (None, TokenRule::Own) => {
             let own = place::token_file(&settings.node.data_dir);
             if own.exists() {
-                // Said before anything is started.
+                // Reported before anything is started.
                 read(&own)?;
             }
             Ok(Given::Own)
@@ -51,7 +51,7 @@ pub(super) fn given(settings: &Settings) -> Result<Given, Failure> {
     }
 }
 
-/// The token of a node whose data folder this is; its own is made if there is none yet.
+/// The token of the node with this data folder; its own token is made if there is none yet.
 ///
 /// # Errors
 /// It cannot be read or made.

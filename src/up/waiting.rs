@@ -1,5 +1,5 @@
-//! What a node waits for as long as it is not in its network: said after some seconds, then ever more
-//! rarely.
+//! Messages about what a node waits for while it has not joined its network: the first after some seconds,
+//! later ones at growing intervals.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use super::Entering;
 use crate::out::Out;
 use crate::text::count;
 
-/// When it is said the first time: what goes well takes less.
+/// Time before the first message: joining usually takes less.
 const FIRST: Duration = Duration::from_secs(5);
-/// The longest pause; each is three times the one before.
+/// The longest pause between messages; each is three times the one before.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 const FACTOR: u32 = 3;
 /// When the work on a puzzle is said the first time, and how often at least: a newcomer should not take the
@@ -24,7 +24,7 @@ const FACTOR: u32 = 3;
 const FIRST_PUZZLE: Duration = Duration::from_secs(2);
 const LONGEST_PUZZLE: Duration = Duration::from_secs(30);
 
-/// Says why no node of a ticket has let this one in yet; never ends by itself.
+/// Prints why no node of a ticket has admitted this one yet; never ends by itself.
 pub(super) async fn for_admission<T>(out: Out, entering: &Entering, listen: &[SocketAddr]) -> T {
     let Some(ticket) = &entering.ticket else { return std::future::pending().await };
     let listen = if listen.is_empty() { &DEFAULT_LISTEN } else { listen };
@@ -64,12 +64,12 @@ pub(super) async fn for_puzzles<T>(out: Out, progress: &PuzzleProgress) -> T {
     }
 }
 
-/// Says why a node is not ready yet; never ends by itself.
+/// Prints why a node is not ready yet; never ends by itself.
 pub(super) async fn for_company<T>(out: Out, node: &Node) -> T {
     let mut pause = FIRST;
     loop {
         sleep(pause).await;
-        // A node that has stopped is told elsewhere.
+        // That the node has stopped is reported elsewhere.
         let Ok(verdict) = node.health().await else { return std::future::pending().await };
         if verdict.is_ready() {
             return std::future::pending().await;

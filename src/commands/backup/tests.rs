@@ -4,7 +4,7 @@ const HEAD: &str = r#"{"potluckExport":1,"network":"t","node":"ab","at":"2026-11
 const RECORD: &str = r#"{"name":"a/ü","space":"commons","values":[{"kind":"siblings","valueBase64":"AP8=","version":"7","node":"ab","expiresAt":"2027-11-29T00:00:00Z"}]}"#;
 const END: &str = r#"{"end":{"records":1,"complete":true}}"#;
 
-/// The names of the records, or what is wrong.
+/// The names of the records, or the error.
 fn read(lines: &[&str]) -> Result<Vec<String>, String> {
     let text = lines.join("\n");
     let mut lines = Lines::new(text.as_bytes());
@@ -23,7 +23,7 @@ fn a_whole_backup_is_read_and_unknown_fields_are_skipped() {
     assert_eq!(read(&[HEAD, RECORD, END]), Ok(vec!["a/ü".to_owned()]));
     let newer = RECORD.replace(r#""space""#, r#""later":[1],"space""#);
     assert_eq!(read(&[HEAD, &newer, END]).map(|names| names.len()), Ok(1));
-    // A kind of a newer version stops no other record: it fails when it is written.
+    // An unknown kind of a newer version does not stop other records: it fails when it is written.
     let kind = RECORD.replace("\"siblings\"", "\"tree\"");
     assert_eq!(read(&[HEAD, &kind, END]).map(|names| names.len()), Ok(1));
     let mut lines = Lines::new(RECORD.as_bytes());

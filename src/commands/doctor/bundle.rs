@@ -1,8 +1,8 @@
-//! `doctor --bundle FILE`: what helps others to help, in one archive without secrets.
+//! `doctor --bundle FILE`: an archive without secrets, to send to others for help.
 //!
-//! **Invariants:** only fields on a list go in, so a new field of an answer is left out until it is named
-//! here; of the configuration only numbers, switches and a few named words go in. The archive is never
-//! larger than [`BYTES_MAX`].
+//! **Invariants:** only listed fields are included, so a new field of an answer is left out until it is
+//! listed here; of the configuration only numbers, switches and a few named words are included. The archive
+//! is never larger than [`BYTES_MAX`].
 
 use std::fs;
 use std::io::Write as _;
@@ -16,15 +16,15 @@ use crate::commands::table::bytes;
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
 
-/// The largest archive. Raising it makes bundles that no mail takes.
+/// The largest archive. Larger bundles are too large for mail.
 const BYTES_MAX: usize = 5 << 20;
 /// The longest list within a document.
 const LIST_MAX: usize = 2_000;
-/// The last lines of the log that go in.
+/// Lines at the end of the log that are included.
 const LOG_LINES_MAX: usize = 10_000;
 const BLOCK: usize = 512;
 
-/// A document of the bundle: its name, where it comes from, and the fields that may go in.
+/// A document of the bundle: its name, its source, and the fields that are included.
 struct Document {
     name: &'static str,
     path: &'static str,
@@ -211,10 +211,10 @@ const REPORT: &[&str] = &[
     "checks", "group", "name", "judged",
 ];
 
-/// Words of the configuration that are no secrets. Numbers and switches all go in.
+/// Words of the configuration that are not secret. Numbers and switches are always included.
 const WORDS: &[&str] = &["network.admission", "node.on_term", "gossip.mode"];
 
-/// Keeps what is on the list, in objects of any depth.
+/// Keeps the listed fields, in objects of any depth.
 fn kept(value: &Value, fields: &[&str]) -> Value {
     match value {
         Value::Object(object) => {
@@ -242,7 +242,7 @@ fn configuration(whole: &Value) -> Value {
     Value::Object(sections)
 }
 
-/// Lines of metrics that are a name with a number.
+/// Lines of metrics that consist of a name and a number.
 fn metrics(text: &str) -> String {
     let plain = |line: &&str| {
         line.starts_with("potluck_")
@@ -255,7 +255,7 @@ fn metrics(text: &str) -> String {
     })
 }
 
-/// Of each line of the log its time, level and code: what it says may name anything.
+/// The time, level and code of each log line; its text may contain anything.
 fn log(view: &LogView) -> String {
     let short = |line: &String| {
         if let Ok(Value::Object(line)) = serde_json::from_str::<Value>(line) {
@@ -270,7 +270,7 @@ fn log(view: &LogView) -> String {
     view.lines.iter().skip(skipped).map(short).collect()
 }
 
-/// Writes the bundle and says what is in it.
+/// Writes the bundle and prints what it contains.
 pub(super) fn write(out: Out, client: &Client, file: &Path, report: &Value) -> Result<(), Failure> {
     let mut parts: Vec<(String, Vec<u8>)> = Vec::new();
     let mut add = |name: &str, text: String| parts.push((name.to_owned(), text.into_bytes()));
@@ -319,7 +319,7 @@ fn machine() -> String {
     )
 }
 
-/// An archive in the ustar format, and the names of what did not fit.
+/// An archive in the ustar format, and the names of the parts that did not fit.
 fn archive(parts: &[(String, Vec<u8>)]) -> (Vec<u8>, Vec<String>) {
     let (mut all, mut left_out) = (Vec::new(), Vec::new());
     for (name, body) in parts {

@@ -1,5 +1,4 @@
-//! What can be said of a node that does not answer: its data folder, its ports, its process, the clock
-//! and the disk.
+//! Examines a node that does not answer: its data folder, its ports, its process, the clock and the disk.
 
 use std::fs;
 use std::net::{ToSocketAddrs as _, UdpSocket};
@@ -15,10 +14,10 @@ use crate::doctor::{Evidence, Folder, Machine};
 use crate::failure::{Exit, Failure};
 use crate::{machine, place};
 
-/// Time in which a name resolves.
+/// Longest time for a name to resolve.
 const RESOLVE: Duration = Duration::from_secs(2);
 
-/// The client of the node that is meant: the one of `--data`, if it was given.
+/// The client of the node that the user means: the one of `--data`, if given.
 pub(super) fn client(global: &Global, args: &DoctorArgs) -> Result<Client, Failure> {
     match &args.data {
         Some(folder) if global.node.is_none() => {
@@ -31,13 +30,13 @@ pub(super) fn client(global: &Global, args: &DoctorArgs) -> Result<Client, Failu
     }
 }
 
-/// The data folder of the node that is meant, as far as it can be known.
+/// The data folder of the node that the user means, as far as it is known.
 fn folder_of(client: &Client, args: &DoctorArgs) -> Option<PathBuf> {
     let listed = || listed_at(client.base()).map(|entry| entry.data_dir);
     args.data.clone().or_else(listed).or_else(place::client_data_dir)
 }
 
-/// What there is to judge by.
+/// Gathers the evidence.
 pub(super) fn evidence(client: &Client, args: &DoctorArgs, trouble: &Failure) -> Evidence {
     let path = folder_of(client, args).unwrap_or_default();
     let locked = is_locked(&path);
@@ -66,7 +65,7 @@ pub(super) fn evidence(client: &Client, args: &DoctorArgs, trouble: &Failure) ->
     Evidence { node: None, machine, folder: Some(folder) }
 }
 
-/// What answered in the place of a node.
+/// The program that answered in place of a node.
 fn foreign(trouble: &Failure) -> Option<String> {
     let other = !matches!(trouble.exit, Exit::NoNode | Exit::Unavailable);
     other.then(|| trouble.message.clone())
@@ -79,7 +78,7 @@ fn is_locked(folder: &Path) -> bool {
     )
 }
 
-/// The process that holds the lock of a file, as the kernel lists it.
+/// The process that holds the lock of a file, as listed by the kernel.
 fn holder(file: &Path) -> Option<u32> {
     #[cfg(unix)]
     {
@@ -98,7 +97,7 @@ fn holder(file: &Path) -> Option<u32> {
     }
 }
 
-/// Why a data folder that is there cannot be used.
+/// Why an existing data folder cannot be used.
 fn unusable(folder: &Path) -> Option<String> {
     if !folder.exists() {
         return None;
@@ -125,7 +124,7 @@ fn port_taken(locked: bool) -> Option<u16> {
     (!locked && taken(potluck::DEFAULT_PORT)).then_some(potluck::DEFAULT_PORT)
 }
 
-/// By how many seconds the last write in the folder lies in the future.
+/// Seconds by which the last write in the folder is in the future.
 fn clock_behind(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let times = entries.flatten().filter_map(|entry| entry.metadata().ok()?.modified().ok());

@@ -1,4 +1,4 @@
-//! `sim levels`: whole nodes beside the arrays. This is the one place that sees both simulators.
+//! `sim levels`: compares whole nodes with the arrays. Only this module uses both simulators.
 
 use potluck_scale::report::Report as Page;
 use potluck_scale::studies::levels::{self, Whole};

@@ -1,7 +1,7 @@
-//! `sim --seeds A..B`: one scenario with many seeds, as many at a time as there are cores.
+//! `sim --seeds A..B`: one scenario with many seeds, one at a time on each core.
 //!
-//! **Invariant:** a run depends on its seed only, so neither the other runs nor the number of cores change
-//! a line of the output but the times.
+//! **Invariant:** a run depends on its seed only, so apart from the times no line of the output depends on
+//! the other runs or the number of cores.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -20,7 +20,7 @@ use crate::cli::Global;
 use crate::failure::Failure;
 use crate::text::count;
 
-/// Most seeds of one command. Each result takes some hundred bytes until the end.
+/// Most seeds of one command. Each result takes about a hundred bytes until the end.
 const SEEDS_MAX: u64 = 1_000_000;
 
 /// `A..B`: the seeds from A to B, both included.
@@ -51,7 +51,7 @@ impl FromStr for Seeds {
     }
 }
 
-/// What became of one seed.
+/// The result of one seed.
 struct Played {
     seed: u64,
     took: Duration,
@@ -59,7 +59,7 @@ struct Played {
     result: thread::Result<Result<Report, ScenarioError>>,
 }
 
-/// Plays all seeds and prints a line a seed, in their order.
+/// Runs all seeds and prints a line for each, in their order.
 pub(crate) fn run(
     global: &Global,
     name: &str,
@@ -100,7 +100,7 @@ pub(crate) fn run(
     Err(failure.hint(format_args!("potluck sim {name} --seed {seed}{prepared} shows all of one")))
 }
 
-/// Plays all seeds on all cores and gives the results in the order of the seeds.
+/// Runs all seeds on all cores and returns the results in the order of the seeds.
 fn play_all(
     name: &str,
     params: &Params,
@@ -114,10 +114,10 @@ fn play_all(
                 return;
             }
             let began = Instant::now();
-            // A panic is one more way to fail: the other seeds go on, and the line names the seed.
+            // A panic is a failed run: the other seeds go on, and the line names the seed.
             let run = || scenarios::run(name, &Params { seed, ..*params });
             let result = catch_unwind(AssertUnwindSafe(run));
-            // Fails once a line could not be printed: then nothing more is to be played.
+            // Fails once a line could not be printed: then no further seed is run.
             if tell.send(Played { seed, took: began.elapsed(), result }).is_err() {
                 return;
             }
@@ -144,9 +144,9 @@ fn play_all(
     })
 }
 
-/// What is printed of a seed.
+/// The line that is printed for a seed.
 struct Line {
-    /// Whether it passed, or failed where something is broken on purpose.
+    /// Whether the run passed, or failed in a canary.
     ok: bool,
     text: String,
     object: Value,
@@ -181,7 +181,8 @@ impl Line {
         Ok(Self { ok, text, object })
     }
 
-    /// A run that panicked; its message is on stderr already. No canary is meant to do so.
+    /// The line of a run that panicked; its message is on stderr already. A panic is a failure in a canary
+    /// too.
     fn panicked(played: &Played) -> Self {
         let (seed, seconds) = (played.seed, played.took.as_secs_f64());
         let (trace, word) = ("-", "panicked");

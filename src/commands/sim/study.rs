@@ -1,4 +1,4 @@
-//! The studies of `sim`, and `plan`: runs them on all cores and writes what they found.
+//! The studies of `sim`, and `plan`: runs them on all cores and writes their reports.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -49,7 +49,7 @@ impl Workers for Cores {
                 all[at] = Some(found);
             }
         });
-        // A worker that panicked ended the scope with its panic.
+        // The scope has already passed on the panic of a worker.
         all.into_iter().flatten().collect()
     }
 }
@@ -67,7 +67,7 @@ pub(crate) fn run(global: &Global, study: &Study) -> Result<(), Failure> {
         Study::Validate(args) => &args.to,
         Study::Levels(args) => &args.to,
     };
-    // A run can take minutes: where its files go is looked at before.
+    // A run can take minutes, so the output files are checked before it.
     for file in [&to.report, &to.csv].into_iter().flatten() {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         if folder.is_some_and(|folder| !folder.is_dir()) || file.is_dir() {
@@ -79,7 +79,7 @@ pub(crate) fn run(global: &Global, study: &Study) -> Result<(), Failure> {
     finished(global, &found(study)?, to)
 }
 
-/// What a study finds.
+/// The report of a study.
 fn found(study: &Study) -> Result<Report, Failure> {
     let found = match study {
         Study::Scale(args) => scale::run(&scale_options(args), &Cores),
@@ -160,7 +160,7 @@ pub(crate) fn plan(global: &Global, args: &PlanArgs) -> Result<(), Failure> {
     finished(global, &report, &args.to)
 }
 
-/// The command of a plan, with the options that are not as usual.
+/// The command of a plan, with the options that differ from their defaults.
 fn plan_command(need: &Need) -> String {
     let usual = Need::default();
     let mut text = format!("potluck plan --users {}", need.users);
@@ -284,7 +284,7 @@ fn object(report: &Report) -> Value {
     })
 }
 
-/// JSON has no infinity: a bound that is none is left out.
+/// JSON has no infinity: an infinite bound is left out.
 fn finite(bound: f64) -> Option<f64> {
     bound.is_finite().then_some(bound)
 }

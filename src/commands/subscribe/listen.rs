@@ -1,4 +1,4 @@
-//! Listening to a topic for ever: a connection that breaks is made anew behind the last message.
+//! Subscribes to a topic without end: after a broken connection a new one begins after the last message.
 
 use std::sync::mpsc::SyncSender;
 use std::thread;
@@ -14,27 +14,27 @@ use crate::cli::Global;
 use crate::client::{Client, ServerEvent, topic_path};
 use crate::failure::{Exit, Failure};
 
-/// Between two tries to reach the node: at first, and at most.
+/// Pause between two attempts to reach the node: at first, and at most.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Word of missing messages that cannot be read.
+/// The notice of missing messages for one that cannot be read.
 const UNKNOWN: Lagged = Lagged { missed: None, lost: true };
 
 /// Why a connection ends.
 enum End {
     /// The receiver is gone.
     Enough,
-    /// It broke, or the node stopped.
+    /// The connection broke, or the node stopped.
     Broke,
-    /// Messages are missing, and can be had by coming back.
+    /// Messages are missing, and a new connection gets them.
     Lagged,
 }
 
 /// Sends lines until the receiver is gone.
 ///
 /// # Errors
-/// The node cannot be reached the first time, or says that this cannot be.
+/// The node cannot be reached the first time, or refuses the subscription.
 pub(super) fn listen(
     global: &Global,
     topic: &TopicName,
@@ -64,14 +64,14 @@ pub(super) fn listen(
     }
 }
 
-/// Whether a node that is being restarted may be behind it.
+/// Whether the failure may be due to a node that is being restarted.
 fn may_pass(failure: &Failure) -> bool {
     matches!(failure.exit, Exit::NoNode | Exit::Unavailable)
 }
 
 struct State<'a> {
     to: &'a SyncSender<Word>,
-    /// The last message that came.
+    /// The id of the last message.
     last: Option<String>,
     seen: Seen,
 }
@@ -83,7 +83,7 @@ impl State<'_> {
 
     /// One connection, from its beginning to its end.
     fn connection(&mut self, global: &Global, topic: &TopicName) -> Result<End, Failure> {
-        // Anew each time: a node that comes back may have another port.
+        // New each time: a node that comes back may have another port.
         let client = Client::of(global)?;
         let mut events = client.listen(&topic_path(topic), self.last.as_deref())?;
         while let Ok(Some(event)) = events.next() {

@@ -1,10 +1,10 @@
-//! Which messages were printed, so that none is printed twice.
+//! Remembers the printed messages, so that none is printed twice.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use potluck::MessageId;
 
-/// Messages that are remembered: more than a node keeps for subscribers that come back. A guess.
+/// Messages that are remembered: more than a node keeps for subscribers that reconnect. A guess.
 const SEEN_MAX: usize = 65_536;
 
 /// The last messages.
@@ -15,9 +15,9 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Notes a message; whether it is new.
+    /// Adds a message; returns whether it is new.
     pub(super) fn is_new(&mut self, id: &str) -> bool {
-        // What has no id of ours cannot be recognised.
+        // A message without a valid id cannot be recognised.
         let Ok(id) = id.parse::<MessageId>() else { return true };
         if !self.set.insert(id) {
             return false;

@@ -1,4 +1,4 @@
-//! Draws a screen. Colours are never the only sign: each state is a word or a mark as well.
+//! Draws a screen. No state is shown by colour alone: each has a word or a mark too.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -38,7 +38,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, screen: &Screen) {
     }
 }
 
-/// Whether there are colours.
+/// Whether colours are used.
 #[derive(Debug, Clone, Copy)]
 struct Paint {
     colours: bool,
@@ -230,7 +230,7 @@ fn plain_list(frame: &mut Frame, area: Rect, title: &str, rows: &[Line]) {
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(titled(title)), area);
 }
 
-/// What stands above a list, and the screen that it is on.
+/// The title of a list, and the screen that it is on.
 #[derive(Debug, Clone, Copy)]
 struct Head<'a> {
     title: &'a str,
@@ -264,7 +264,7 @@ fn list(frame: &mut Frame, area: Rect, Head { title, screen }: Head<'_>, rows: &
     frame.render_stateful_widget(table, area, &mut TableState::new().with_selected(selected));
 }
 
-/// A text over the rest.
+/// A text over the rest of the screen.
 fn over(frame: &mut Frame, lines: &[String], first: usize) {
     let all = frame.area();
     let [_, area, _] =

@@ -1,4 +1,4 @@
-//! What the node says, asked for once a second on a thread of its own, so that keys never wait.
+//! Reads the state of the node once a second on a thread of its own, so that keys never wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,18 +17,18 @@ use crate::text::printable;
 
 /// How often the node is asked.
 const PACE: Duration = Duration::from_secs(1);
-/// Time in which it answers; a longer silence is shown.
+/// Longest time for an answer; a longer silence is shown.
 const LIMIT: Duration = Duration::from_secs(3);
-/// Time for what asks other nodes.
+/// Longest time for requests that ask other nodes.
 const LONG: Duration = Duration::from_secs(20);
 
-/// What is shown.
+/// The data that is shown.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     pub(super) overview: Overview,
     pub(super) members: Vec<Member>,
     pub(super) peers: Vec<Peer>,
-    /// Why what is shown is old, if it is.
+    /// Why the data is old, if it is.
     pub(super) trouble: Option<String>,
 }
 
@@ -41,18 +41,18 @@ pub(super) fn load(client: &Client) -> Result<Model, Failure> {
     Ok(Model { overview, members, peers, trouble: None })
 }
 
-/// The thread's side and the screen's side.
+/// The state that both threads share.
 #[derive(Debug)]
 struct Shared {
     model: Mutex<Arc<Model>>,
-    /// Counts what the screen has not seen.
+    /// Number of updates.
     version: AtomicU64,
-    /// The text of an answer that was asked for.
+    /// The text of an answer that the user asked for.
     answer: Mutex<Option<Vec<String>>>,
     ended: AtomicBool,
 }
 
-/// A node that is watched.
+/// The node that is watched.
 #[derive(Debug)]
 pub(super) struct Feed {
     client: Client,
@@ -61,7 +61,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Begins with what was loaded.
+    /// Begins with the loaded data.
     pub(super) fn begin(client: Client, model: Model) -> Self {
         let shared = Arc::new(Shared {
             model: Mutex::new(Arc::new(model)),
@@ -91,7 +91,7 @@ impl Feed {
         Arc::clone(&self.shared.model.lock())
     }
 
-    /// Whether there is something new; an answer goes to the screen.
+    /// Whether there is an update; an answer is put on the screen.
     pub(super) fn is_newer(&self, screen: &mut Screen) -> bool {
         if let Some(answer) = self.shared.answer.lock().take() {
             screen.show(answer);
@@ -100,7 +100,7 @@ impl Feed {
         self.seen.swap(version, Ordering::Relaxed) != version
     }
 
-    /// Asks for something that takes a while.
+    /// Runs a request that takes a while.
     fn ask(&self, question: impl FnOnce(&Client) -> Result<Vec<String>, Failure> + Send + 'static) {
         let (shared, client) = (Arc::clone(&self.shared), self.client.clone().within(LONG));
         thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! What was typed, and what the screen shows because of it.
+//! The typed keys and the state of the screen.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -8,7 +8,7 @@ use super::views;
 /// The longest text that can be typed.
 const TYPED_MAX: usize = 512;
 
-/// What is shown.
+/// The views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum View {
     Overview,
@@ -35,7 +35,7 @@ pub(super) enum Prompt {
     Trace(String),
 }
 
-/// What the program has to do because of a key.
+/// The action that a key requires of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Asked {
     Nothing,
@@ -54,7 +54,7 @@ pub(super) struct Screen {
     /// A text over the rest, and its first line that is shown.
     pub(super) over: Option<(Vec<String>, usize)>,
     pub(super) colours: bool,
-    /// Whether keys are named: not in a plain frame.
+    /// Whether the keys are named on the screen; not in a plain frame.
     pub(super) live: bool,
 }
 

@@ -134,7 +134,7 @@ fn model() -> Model {
     Model { overview, members, peers: vec![peer("bb")], trouble: None }
 }
 
-/// Compares a screen with the file that is kept of it.
+/// Compares a screen with its stored file.
 fn assert_frame(shown: &str, name: &str) {
     let file = format!("{}/src/commands/top/{name}", env!("CARGO_MANIFEST_DIR"));
     let kept = std::fs::read_to_string(&file).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The lists of the views, and the texts that explain what is selected.
+//! The lists of the views, and the texts that explain the selected row.
 
 use super::feed::Model;
 use super::keys::{Screen, View};
@@ -7,7 +7,7 @@ use crate::commands::table::{bytes, millis, short, span};
 use crate::doctor::{Report, codes};
 use crate::text::printable;
 
-/// A row: its cells, how good it is, and what Enter tells.
+/// A row: its cells, its tone, and the text behind Enter.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Line {
     pub(super) cells: Vec<String>,
@@ -16,7 +16,7 @@ pub(super) struct Line {
     pub(super) more: Vec<String>,
 }
 
-/// What people call a member: its host label, else all labels.
+/// The name of a member: its host label, else all labels.
 fn labels(member: &Member) -> String {
     match member.labels.get("host") {
         Some(host) => host.clone(),
@@ -29,7 +29,7 @@ fn labels(member: &Member) -> String {
     }
 }
 
-/// The rows of the view on the screen that fit the filter.
+/// The rows of the current view that match the filter.
 pub(super) fn rows(model: &Model, screen: &Screen) -> Vec<Line> {
     let mut rows = match screen.view {
         View::Overview => events(model),
@@ -260,7 +260,7 @@ fn lookups(model: &Model) -> Vec<Line> {
     ]
 }
 
-/// What Enter tells.
+/// The text behind Enter.
 pub(super) fn explained(model: &Model, screen: &Screen) -> Vec<String> {
     let row = rows(model, screen).into_iter().nth(screen.selected);
     let mut lines = Vec::new();

@@ -1,7 +1,7 @@
 //! `--exec`: a command that runs after each change, one at a time; the last change wins.
 //!
-//! The command line is the user's own and goes to the shell as it is. What comes from the record reaches
-//! it through variables of the environment and stdin only, so no value is ever read as a command.
+//! The command line is the user's own and goes to the shell unchanged. Data of the record reaches it through
+//! environment variables and stdin only, so no value is ever read as a command.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ struct Job {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The newest change that the command has not seen.
+    /// The newest change that the command has not got.
     next: Option<Job>,
     running: bool,
 }
@@ -52,15 +52,15 @@ impl Runner {
         Ok(Self(shared))
     }
 
-    /// Runs the command for this change, as soon as it is not running any more; a change that waits for that
-    /// gives way.
+    /// Runs the command for this change, once it is not running any more; the change replaces another one
+    /// that is waiting.
     pub(super) fn run(&self, shown: Shown, file: Option<PathBuf>) {
         let (state, changed) = &*self.0;
         state.lock().unwrap_or_else(PoisonError::into_inner).next = Some(Job { shown, file });
         changed.notify_all();
     }
 
-    /// Waits until the command has seen the last change.
+    /// Waits until the command has run for the last change.
     pub(super) fn finish(&self) {
         let (state, changed) = &*self.0;
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +85,7 @@ fn next(shared: &(Mutex<State>, Condvar)) -> Job {
 /// Runs the command once.
 ///
 /// # Errors
-/// In words: it cannot be started, or it failed.
+/// The command cannot be started, or it failed.
 fn run(command: &str, job: &Job) -> Result<(), String> {
     let shell = if cfg!(windows) { ["cmd", "/C"] } else { ["/bin/sh", "-c"] };
     let change = &job.shown.change;
@@ -104,7 +104,7 @@ fn run(command: &str, job: &Job) -> Result<(), String> {
     }
     let mut child = running.spawn().map_err(|error| format!("cannot run the command: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A command that does not read it all is free to.
+        // A command need not read all of its input.
         let _ = stdin.write_all(&input);
     }
     let status = child.wait().map_err(|error| format!("cannot wait for the command: {error}"))?;

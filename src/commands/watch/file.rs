@@ -1,4 +1,4 @@
-//! `--out`: the value of a record as a file, which is replaced whole.
+//! `--out`: writes the value of a record to a file, which is replaced atomically.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,19 +10,19 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(super) struct Target {
     path: PathBuf,
-    /// Beside it, so that it can take its place in one step.
+    /// A temporary file in the same folder, which is renamed to the file.
     aside: PathBuf,
 }
 
 impl Target {
-    /// Looks whether a file can be written there.
+    /// Checks that a file can be written there.
     ///
     /// # Errors
     /// Wrong usage: the folder does not exist or cannot be written to, or the path is a folder.
     pub(super) fn of(typed: &Path) -> Result<Self, Failure> {
         let wrong =
             |error: String| Failure::usage(format!("cannot write {}: {error}", typed.display()));
-        // What a link points to is replaced, not the link.
+        // The target of a link is replaced, not the link.
         let path = match fs::canonicalize(typed) {
             Ok(path) => path,
             Err(_) => typed.to_owned(),
@@ -39,7 +39,7 @@ impl Target {
         Ok(target)
     }
 
-    /// A new file beside it: nothing that another user put there under that name is written to.
+    /// Makes the temporary file; a file that another user put there under that name is not written to.
     fn begin(&self) -> io::Result<File> {
         match fs::remove_file(&self.aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -51,7 +51,7 @@ impl Target {
     /// a power cut.
     ///
     /// # Errors
-    /// The disk is full, or the folder is gone. The file is as it was.
+    /// The disk is full, or the folder is gone. The file is unchanged.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
         self.replace(bytes).map_err(|error| {
             let _ = fs::remove_file(&self.aside);
@@ -68,7 +68,7 @@ impl Target {
         file.sync_all()?;
         drop(file);
         fs::rename(&self.aside, &self.path)?;
-        // The new name is on disk with its folder. Some systems cannot open folders.
+        // The rename is durable once the folder is synced. Some systems cannot open folders.
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
             let _ = folder.sync_all();

@@ -1,4 +1,4 @@
-//! Listening to a record for ever: a connection that breaks is made anew behind the last event.
+//! Watches a record without end: after a broken connection a new one begins after the last event.
 
 use std::sync::mpsc::SyncSender;
 use std::thread;
@@ -10,14 +10,14 @@ use crate::cli::Global;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 
-/// Between two tries to reach the node: at first, and at most.
+/// Pause between two attempts to reach the node: at first, and at most.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Sends changes until the receiver is gone.
 ///
 /// # Errors
-/// The node cannot be reached the first time, or says that this cannot be.
+/// The node cannot be reached the first time, or refuses the watch.
 pub(super) fn listen(global: &Global, path: &str, to: &SyncSender<Word>) -> Result<(), Failure> {
     let mut last = None;
     let mut connected = false;
@@ -33,7 +33,7 @@ pub(super) fn listen(global: &Global, path: &str, to: &SyncSender<Word>) -> Resu
                 thread::sleep(pause);
             }
             Ok(false) => return Ok(()),
-            // A node that is being restarted may be behind it.
+            // The failure may be due to a node that is being restarted.
             Err(failure)
                 if connected && matches!(failure.exit, Exit::NoNode | Exit::Unavailable) =>
             {
@@ -45,14 +45,14 @@ pub(super) fn listen(global: &Global, path: &str, to: &SyncSender<Word>) -> Resu
     }
 }
 
-/// One connection, from its beginning to its end. False if the receiver is gone.
+/// One connection, from its beginning to its end. Returns false if the receiver is gone.
 fn connection(
     global: &Global,
     path: &str,
     last: &mut Option<String>,
     to: &SyncSender<Word>,
 ) -> Result<bool, Failure> {
-    // Anew each time: a node that comes back may have another port.
+    // New each time: a node that comes back may have another port.
     let client = Client::of(global)?;
     let mut events = client.listen(path, last.as_deref())?;
     while let Ok(Some(event)) = events.next() {

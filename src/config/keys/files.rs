@@ -6,7 +6,7 @@ use super::{Input, Key, Wrong, count, list, number, size, unset, unset_list};
 
 /// Lowest rate that can be set: below it, fetches would time out before data arrives.
 const RATE_MIN: u64 = 16 * 1024;
-/// What a transport serves at once.
+/// Most concurrent requests that a transport serves.
 const SLOTS_MAX: u64 = 64;
 
 pub(super) const FILES: &[Key] = &[

@@ -1,4 +1,4 @@
-//! `[gossip]`, and what a node says of itself.
+//! `[gossip]`, and the labels of a node.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use potluck_wire::limits::{LABEL_BYTES_MAX, LABELS_MAX};
 use super::{Key, duration, text};
 use crate::config::input::Wrong;
 
-/// How much longer the shortest suspicion is where round trips are long: as the defaults are to each
-/// other.
+/// Factor by which the shortest suspicion is longer for peers with long round trips: the ratio of the two
+/// defaults.
 const FAR_FACTOR: u32 = 5;
 
 pub(super) const GOSSIP: &[Key] = &[

@@ -1,10 +1,10 @@
-//! `[store]`: what the record store may take and keep.
+//! `[store]`: the limits of the record store.
 
 use toml::Value;
 
 use super::{Key, Shown, number, unset};
 
-/// Most records that a limit can name.
+/// Largest number of records that can be set as a limit.
 const COUNT_MAX: u64 = 1_000_000_000_000;
 /// Room for the largest envelope of one writer.
 const KEY_BYTES_MIN: u64 = 256 << 10;

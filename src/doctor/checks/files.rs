@@ -5,7 +5,7 @@ use super::node;
 use crate::commands::table::bytes;
 use crate::text::count;
 
-/// The slowest fetch that is not just beginning, with what bounds it.
+/// The slowest fetch, except those that have just begun, with the cause that limits it.
 pub(super) fn transfers(evidence: &Evidence) -> Vec<Finding> {
     node(evidence, |node| {
         let running = node.transfers.iter().filter(|it| it.state == "running");

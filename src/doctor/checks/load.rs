@@ -1,4 +1,4 @@
-//! What keeps a node busy.
+//! Checks of the load on a node.
 
 use super::super::{Evidence, Finding, Severity, thresholds};
 use super::node;
@@ -76,7 +76,7 @@ pub(super) fn storm(evidence: &Evidence) -> Vec<Finding> {
 pub(super) fn lag(evidence: &Evidence) -> Vec<Finding> {
     node(evidence, |node| {
         let slow = node.members.slowness >= thresholds::SLOWNESS;
-        // The start reads the whole store, and may be late once.
+        // The start reads the whole store, which may delay timers once.
         let late = node.load.loop_lag_ms > thresholds::LOOP_LAG_MS && node.uptime_seconds > 150;
         (slow || late).then(|| {
             let seen = format!(

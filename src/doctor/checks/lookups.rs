@@ -1,4 +1,4 @@
-//! Whether lookups are quick, and where their time goes.
+//! Checks whether lookups are fast, and where their time is spent.
 
 use super::super::{Evidence, Finding, NodeFacts, Severity, thresholds};
 use super::node;
@@ -55,7 +55,7 @@ pub(super) fn slow_commands(evidence: &Evidence) -> Vec<Finding> {
     })
 }
 
-/// Requests without an answer, step by step, where there are some.
+/// Requests without an answer by step, if there are any.
 fn by_step(node: &NodeFacts) -> String {
     let steps = node.lookups.steps.iter().enumerate().filter(|(_, (_, silent))| *silent > 0);
     let told = steps.map(|(at, (asked, silent))| format!("step {at}: {silent} of {asked}"));
@@ -63,7 +63,7 @@ fn by_step(node: &NodeFacts) -> String {
     if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) }
 }
 
-/// Where the time goes: the first cause that would hide the next ones.
+/// The cause of slow lookups: the first in an order in which each cause hides the next ones.
 fn cause(node: &NodeFacts) -> String {
     let it = &node.lookups;
     let steps_usual = (it.network_size.max(2) as f64).log2() / 3.0 + 3.0;

@@ -1,10 +1,10 @@
-//! The machine under the node: clock, disk, memory, port, process.
+//! Checks of the machine: clock, disk, memory, port, process.
 
 use super::super::{Evidence, Finding, Severity, thresholds};
 use super::node;
 use crate::commands::table::{bytes, span};
 
-/// Health tells of a clock that is far off; here of one that drifts.
+/// The clock's drift; the node's health reports a clock that is far off.
 pub(super) fn clock(evidence: &Evidence) -> Vec<Finding> {
     node(evidence, |node| {
         let offset = node.clock_offset_ms?;
@@ -161,7 +161,7 @@ pub(super) fn memory(evidence: &Evidence) -> Vec<Finding> {
     vec![Finding::new("os.memory", Severity::Warning, seen)]
 }
 
-/// What is known of a node that does not answer.
+/// Findings about a node that does not answer.
 pub(super) fn down(evidence: &Evidence) -> Vec<Finding> {
     let Some(folder) = &evidence.folder else { return Vec::new() };
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Members that fell silent, come and go, or were put out.
+//! Members that stopped answering, are unstable, or were revoked.
 
 use super::super::{Evidence, Finding, NodeFacts, Severity, thresholds};
 use super::node;
@@ -8,7 +8,7 @@ use crate::text::count;
 /// Most members that a finding names.
 const NAMED: usize = 5;
 
-/// How many fell silent within a minute of each other, at most.
+/// The largest number of members that stopped answering within one minute.
 fn together(node: &NodeFacts) -> usize {
     let mut at: Vec<u64> = node.members.silent.iter().map(|it| it.seconds).collect();
     at.sort_unstable();
@@ -21,7 +21,7 @@ fn together(node: &NodeFacts) -> usize {
 fn is_split(node: &NodeFacts) -> bool {
     let together = together(node);
     let before = node.members.alive + node.members.silent.len();
-    // A node that hears no other one is cut off itself, which its health tells.
+    // A node that hears no other one is cut off itself, which its health reports.
     node.members.alive > 1
         && together >= thresholds::SPLIT_MIN
         && together as f64 >= before as f64 * thresholds::SPLIT_SHARE
@@ -86,7 +86,7 @@ pub(super) fn flapping(evidence: &Evidence) -> Vec<Finding> {
         let flaps = &node.members.flapping;
         let first = flaps.first()?;
         let minutes = thresholds::SILENT_RECENT.as_secs() / 60;
-        // One observer that suspects many is itself the patient.
+        // If one observer suspects many members, the fault is the observer's.
         if flaps.len() >= 3 && flaps.len() * 2 > node.members.alive.saturating_sub(1) {
             let seen = format!(
                 "{} of {} came and went {} times or more in {minutes} minutes as seen from here, so the \

@@ -1,10 +1,10 @@
-//! Whether nodes find each other.
+//! Checks whether nodes find each other.
 
 use super::super::{Evidence, Finding, Severity, thresholds};
 use super::node;
 use crate::text::count;
 
-/// What decides the node's health is decided in one place, for `status` as well.
+/// The reasons of the node's health, which are judged in one place for `status` too.
 pub(super) fn health(evidence: &Evidence) -> Vec<Finding> {
     let Some(node) = &evidence.node else { return Vec::new() };
     let severity = |code: &str| match code {
@@ -13,7 +13,7 @@ pub(super) fn health(evidence: &Evidence) -> Vec<Finding> {
         _ => Severity::Bad,
     };
     let found = node.reasons.iter().map(|reason| {
-        // The sentence ends with what to do behind the colon.
+        // In the sentence, the text after the colon says what to do.
         let (seen, todo) = reason.message.split_once(": ").unwrap_or((&reason.message, ""));
         let finding = Finding::new(&reason.code, severity(&reason.code), seen);
         if todo.is_empty() { finding } else { finding.advice(todo) }
@@ -42,7 +42,7 @@ pub(super) fn table(evidence: &Evidence) -> Vec<Finding> {
     })
 }
 
-/// The entry points that were named and have never answered.
+/// The configured entry points that have never answered.
 pub(super) fn entries(evidence: &Evidence) -> Vec<Finding> {
     node(evidence, |node| {
         if node.uptime_seconds < thresholds::ENTRY_PATIENCE_SECONDS {
@@ -73,12 +73,12 @@ pub(super) fn entries(evidence: &Evidence) -> Vec<Finding> {
     })
 }
 
-/// Requests that had to be sent again, unless a member that died explains them.
+/// Requests that had to be sent again, unless a dead member explains them.
 pub(super) fn loss(evidence: &Evidence) -> Vec<Finding> {
     node(evidence, |node| {
         let load = &node.load;
         let share = load.retries_minute as f64 / load.requests_minute.max(1) as f64;
-        // A few members that were away explain it; when most seem to be, it is the line.
+        // A few members that were away explain it; if most seem to be, the link loses packets.
         let few = node.members.unsettled * 3 <= node.members.alive;
         let explained = !node.members.silent.is_empty()
             || (node.members.unsettled > 0 && few)

@@ -1,4 +1,4 @@
-//! Whether records are where they should be, alive and the same everywhere.
+//! Checks whether records have enough replicas, are alive and the same everywhere.
 
 use super::super::{Evidence, Finding, Replicas, Severity, thresholds};
 use super::node;
@@ -33,19 +33,19 @@ pub(super) fn replication(evidence: &Evidence) -> Vec<Finding> {
     })
 }
 
-/// Replicas with something of the record, as they said.
+/// Replicas that have the record at least in part, according to their answers.
 fn holders(replicas: &Replicas) -> usize {
     replicas.equal + replicas.behind + replicas.concurrent
 }
 
-/// A name within a URL within a shell.
+/// A name encoded for a URL within a shell.
 fn encoded(name: &str) -> String {
     crate::client::with_query("", &[("", Some(name.to_owned()))])
         .trim_start_matches(['?', '='])
         .to_owned()
 }
 
-/// Some of the replicas that are not as they should be.
+/// Examples of the replicas that differ.
 fn others(all: &[&Replicas]) -> String {
     let mut ids: Vec<&str> = all.iter().flat_map(|it| &it.others).map(String::as_str).collect();
     ids.sort_unstable();
@@ -79,7 +79,7 @@ pub(super) fn replicas(evidence: &Evidence) -> Vec<Finding> {
     })
 }
 
-/// The record that a user asked about, if there is none.
+/// The record that a user asked about, if it does not exist.
 pub(super) fn absent(evidence: &Evidence) -> Vec<Finding> {
     node(evidence, |node| {
         let record = node.records.asked.iter().find(|it| it.absent)?;
@@ -138,7 +138,8 @@ pub(super) fn conflicts(evidence: &Evidence) -> Vec<Finding> {
     })
 }
 
-/// Health tells of own records that are late; here of those that will end since their writer is gone.
+/// Records that will end because their writer is gone; the node's health reports own records whose renewal is
+/// late.
 pub(super) fn renewal(evidence: &Evidence) -> Vec<Finding> {
     node(evidence, |node| {
         let told = node.reasons.iter().any(|it| it.code.starts_with("records."));

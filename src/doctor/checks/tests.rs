@@ -1,4 +1,4 @@
-//! Each symptom as evidence, and healthy networks in which nothing may be found.
+//! Tests each symptom as evidence, and healthy networks in which the checks must find nothing.
 
 use super::super::{
     Certificate, Entry, Evidence, Flap, Folder, Load, LookupFacts, Machine, MemberFacts, NodeFacts,
@@ -6,7 +6,7 @@ use super::super::{
 };
 use crate::api::{CommandTimes, ReasonView, Transfer};
 
-/// A node among `members` that has nothing to complain of.
+/// A node in a network of `members` without any fault.
 fn healthy(members: usize) -> Evidence {
     let node = NodeFacts {
         uptime_seconds: 600,
@@ -55,7 +55,7 @@ fn replicas(equal: usize) -> Replicas {
     Replicas { name: "config/a".into(), wanted: equal, equal, values: 1, ..Replicas::default() }
 }
 
-/// The codes found when this is changed in a healthy network of twelve.
+/// The codes found after this change in a healthy network of twelve.
 fn found(change: impl FnOnce(&mut NodeFacts, &mut Machine)) -> Vec<String> {
     let mut evidence = healthy(12);
     if let Some(node) = &mut evidence.node {
@@ -98,7 +98,7 @@ fn healthy_networks_have_no_findings() {
         ..Load::default()
     };
     assert_eq!(found(|node, _| node.load = load), Vec::<String>::new());
-    // A fetch that is as quick as its one source is not slow.
+    // A fetch that is as fast as its one source allows is not slow.
     let quick = Transfer {
         state: "running".into(),
         bound: "oneSource".into(),
@@ -106,7 +106,7 @@ fn healthy_networks_have_no_findings() {
         ..Transfer::default()
     };
     assert_eq!(found(|node, _| node.transfers = vec![quick]), Vec::<String>::new());
-    // One that has just begun has no rate yet.
+    // A fetch that has just begun has no rate yet.
     let new =
         Transfer { state: "running".into(), bound: "beginning".into(), ..Transfer::default() };
     assert_eq!(found(|node, _| node.transfers = vec![new]), Vec::<String>::new());

@@ -1,17 +1,17 @@
-//! Counters of a node, and what they came to in a second and in the last minute.
+//! Counters of a node, and their increase per second and in the last minute.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use potluck::NodeStats;
 
-/// The counters that `doctor` looks at, each with its place in a [`Row`].
+/// The number of counters that `doctor` reads, each with its position in a [`Row`].
 const COUNTED: usize = 14;
 
 /// The counters at one moment.
 pub(in crate::http) type Row = [u64; COUNTED];
 
-/// Names of the places of a row.
+/// Names of the positions of a row.
 pub(super) mod at {
     pub(in crate::http) const REQUESTS: usize = 0;
     pub(in crate::http) const RETRIES: usize = 1;
@@ -51,17 +51,17 @@ pub(in crate::http) fn row(stats: &NodeStats) -> Row {
     ]
 }
 
-/// The counters of the last minute, one row a second.
+/// The counters of the last minute, one row for each second.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Minute(VecDeque<(Instant, Row)>);
 
 /// Rows that are kept.
 const ROWS: usize = 61;
-/// What counts as now: rates of a shorter span jump.
+/// Length of the current period: rates over a shorter one vary too much.
 const NOW: Duration = Duration::from_secs(3);
 
 impl Minute {
-    /// Notes the counters of a second.
+    /// Adds the counters of a second.
     pub(in crate::http) fn note(&mut self, now: Instant, row: Row) {
         if self.0.len() >= ROWS {
             self.0.pop_front();
@@ -69,7 +69,7 @@ impl Minute {
         self.0.push_back((now, row));
     }
 
-    /// What each came to in the last minute.
+    /// The increase of each in the last minute.
     pub(super) fn sums(&self) -> Row {
         match (self.0.front(), self.0.back()) {
             (Some((_, first)), Some((_, last))) => {
@@ -79,7 +79,7 @@ impl Minute {
         }
     }
 
-    /// What each comes to in a second now.
+    /// The current increase of each per second.
     pub(super) fn per_second(&self) -> [f64; COUNTED] {
         let Some((now, last)) = self.0.back() else { return [0.0; COUNTED] };
         let before = self.0.iter().find(|(at, _)| now.duration_since(*at) <= NOW);
@@ -97,7 +97,7 @@ mod tests {
     fn sums_are_of_the_last_minute_and_rates_of_the_last_seconds() {
         let (mut minute, start) = (Minute::default(), Instant::now());
         for second in 0..200_u64 {
-            // Ten a second until the last three, then none.
+            // Ten a second until the last three seconds, then none.
             let count = second.min(196) * 10;
             minute.note(start + Duration::from_secs(second), [count; COUNTED]);
         }

@@ -1,4 +1,4 @@
-//! Gathers what `doctor` judges by, from this node, its machine, and the replicas of some records.
+//! Gathers the evidence for `doctor`, from this node, its machine, and the replicas of some records.
 //!
 //! **Invariant:** it takes at most [`TIME_MAX`], and asks the replicas of at most [`KEYS_MAX`] records.
 
@@ -27,16 +27,16 @@ use crate::doctor::{
 };
 use crate::machine;
 
-/// Time for the questions to others.
+/// Time limit of the requests to other nodes.
 const TIME_MAX: Duration = Duration::from_secs(3);
 /// Records whose replicas are asked.
 const KEYS_MAX: usize = 24;
 /// Records that are asked about at the same time.
 const AT_ONCE: usize = 12;
-/// Time after which a record that was short is asked about again: one that is being written or copied has
-/// its replicas by then.
+/// Time after which a record with too few replicas is asked about again: a record that was being written or
+/// copied has its replicas by then.
 const AGAIN: Duration = Duration::from_millis(1_200);
-/// Time after which the requests to a member that went are no longer among those of the last minute.
+/// Time after which the requests to a member that has left are no longer among those of the last minute.
 const SETTLED: Duration = Duration::from_secs(75);
 /// Pages of names that are looked at.
 const PAGES: usize = 4;
@@ -90,7 +90,7 @@ pub(super) async fn evidence(app: &App, named: Option<&str>) -> Result<Evidence,
     Ok(Evidence { node: Some(facts), machine, folder: None })
 }
 
-/// What people call a member: its host label and the first digits of its id.
+/// The name of a member in findings: its host label and the first digits of its id.
 fn called(id: &NodeId, names: &BTreeMap<NodeId, String>) -> String {
     let short: String = id.to_string().chars().take(8).collect();
     match names.get(id) {
@@ -213,7 +213,8 @@ async fn settings(app: &App) -> Settings {
     }
 }
 
-/// The records here, and what the replicas of some of them say. Those that are short are asked again.
+/// The records of this node, and the answers of the replicas of some of them. Records with too few replicas
+/// are asked about twice.
 async fn records(app: &App, stats: &NodeStats, named: Option<&Target>) -> RecordFacts {
     let names = survey::names_here(app.node(), PAGES).await;
     let wanted = survey::wanted(app).await;
@@ -249,7 +250,7 @@ async fn records(app: &App, stats: &NodeStats, named: Option<&Target>) -> Record
     }
 }
 
-/// Asks again about what was not as it should be.
+/// Asks again about the records that had too few replicas.
 async fn again(app: &App, names: &[NamedState], wanted: usize, asked: &mut [Replicas]) {
     let is_fine = |it: &Replicas| it.equal >= it.wanted && it.behind + it.concurrent == 0;
     if asked.iter().all(is_fine) {
@@ -274,7 +275,7 @@ async fn again(app: &App, names: &[NamedState], wanted: usize, asked: &mut [Repl
     }
 }
 
-/// Carries questions out at the same time.
+/// Runs all requests at the same time.
 async fn all<T>(questions: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut waiting: Vec<_> = questions.map(|it| (Box::pin(it), None)).collect();
     std::future::poll_fn(|context| {
@@ -291,7 +292,7 @@ async fn all<T>(questions: impl Iterator<Item = impl Future<Output = T>>) -> Vec
     waiting.into_iter().filter_map(|(_, answer)| answer).collect()
 }
 
-/// What the replicas say of the record that a user named.
+/// The answers of the replicas of the record that a user named.
 async fn one(app: &App, name: &str, key: Key, wanted: usize) -> Option<Replicas> {
     // Asked first: the read brings replicas up to date.
     let subject = survey::Subject { name, key, values: 0 };
@@ -320,7 +321,7 @@ fn shown(asked: survey::Asked) -> Replicas {
     }
 }
 
-/// One lookup, of a key that nothing is known of, so that there is a figure of now.
+/// One lookup of a random key, so that the report has a current figure.
 async fn lookup(app: &App) {
     let key = Key::from_bytes(*app.node().node_id().as_bytes());
     let far = Key::from_bytes(key.as_bytes().map(|byte| !byte));

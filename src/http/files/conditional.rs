@@ -1,4 +1,5 @@
-//! Which part of a file is asked for, and whether the asker has it already (RFC 9110).
+//! Conditional and range requests (RFC 9110): which part of a file is asked for, and whether the client has
+//! it already.
 
 use std::ops::Range;
 
@@ -15,8 +16,8 @@ pub(super) enum Wanted {
     Nothing,
 }
 
-/// The answer that these headers require for a file of this length and tag. Several ranges at once,
-/// units other than bytes and what is no range mean the whole file, as the RFC allows.
+/// The answer that these headers require for a file of this length and tag. As the RFC allows, a request with
+/// several ranges, with a unit other than bytes or with a malformed range gets the whole file.
 pub(super) fn wanted(headers: &HeaderMap, bytes: u64, tag: &str) -> Wanted {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(range) = text(header::RANGE) else { return Wanted::Whole };
@@ -43,11 +44,11 @@ pub(super) fn wanted(headers: &HeaderMap, bytes: u64, tag: &str) -> Wanted {
     }
 }
 
-/// `Some(None)` of nothing, `None` of what is no number.
+/// `Some(None)` of an empty text, `None` of a text that is no number.
 fn number(text: &str) -> Option<Option<u64>> {
     match text.trim() {
         "" => Some(None),
-        // One that is too large is still a number, beyond the end of every file.
+        // A number that is too large is still a number, beyond the end of every file.
         text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
             Some(Some(text.parse().unwrap_or(u64::MAX)))
         }

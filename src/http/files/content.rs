@@ -1,4 +1,4 @@
-//! `GET /v1/files/{id}`: the bytes of a file, from here or while they are fetched.
+//! `GET /v1/files/{id}`: the bytes of a file, from this node or while it fetches them.
 
 use std::io;
 use std::ops::Range;
@@ -29,7 +29,7 @@ use crate::http::reply::matches;
 const PIECE: u64 = 256 * 1024;
 /// Time for which a client may read nothing before its download ends.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// The content of an id is always the same.
+/// Caching: the content of an id never changes.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
 /// What is asked for of a file.
@@ -94,7 +94,7 @@ pub(in crate::http) async fn get_inside(
     send(&app, id_of(&id)?, Part::Inside(&path), &method, &headers).await
 }
 
-/// What of an id is meant.
+/// The part of an id that is asked for.
 #[derive(Debug, Clone, Copy)]
 enum Part<'a> {
     /// A file.
@@ -105,7 +105,7 @@ enum Part<'a> {
     Inside(&'a str),
 }
 
-/// The tag of a file: what its bytes are a function of.
+/// The entity tag of a file: a function of everything that its bytes depend on.
 fn tag_of(id: &BlobId, part: Part<'_>) -> String {
     match part {
         Part::Whole | Part::List => format!("\"{id}\""),
@@ -160,7 +160,7 @@ async fn send(
     Ok(response)
 }
 
-/// What it is called; a file that is only known by its id is called so.
+/// The file's name; a file that is only known by its id is named by the id.
 fn name_of(reader: &Reader, id: &BlobId) -> String {
     let name = reader.name();
     if name.is_empty() { id.to_string() } else { name.to_owned() }

@@ -20,7 +20,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::json;
 use crate::http::sse;
 
-/// Between two events.
+/// Least time between two events.
 const EVENT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Begin to fetch a file or folder into a folder of this machine. If the same is being fetched
@@ -63,7 +63,7 @@ pub(crate) async fn go_on(app: Arc<App>) {
     };
     for one in interrupted {
         let files = app.node().files();
-        // What may be written into may be another place by now.
+        // The configuration may allow other folders than in the earlier run.
         let started = match app.places().to_write(&one.order.to.to_string_lossy()).await {
             Ok(_) => start(&files, &one.order).map_err(Problem::from),
             Err(problem) => Err(problem),
@@ -172,7 +172,7 @@ fn event(view: &JobView) -> String {
         JobState::Cancelled => "cancelled",
     };
     let mut text = String::new();
-    // What can be told of a fetch can be written as JSON, and JSON has no line breaks.
+    // A fetch can always be written as JSON, and JSON has no unescaped line breaks.
     sse::append(&mut text, Some(name), None, &serde_json::to_string(view).unwrap_or_default());
     text
 }

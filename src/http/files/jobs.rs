@@ -1,7 +1,7 @@
-//! The fetches requested over HTTP: those under way and the last ones that ended. They are
-//! written down, so that those under way go on when the node is started again.
+//! The fetches requested over HTTP: those in progress and the last ones that ended. They are stored in a
+//! file, so that those in progress continue when the node is started again.
 //!
-//! **Invariant:** there are never more than [`JOBS_MAX`]; one under way is never dropped.
+//! **Invariant:** there are never more than [`JOBS_MAX`]; a fetch in progress is never dropped.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
@@ -19,20 +19,20 @@ use crate::api::{FetchedFile, Job as JobView, JobState, Source};
 
 /// Fetches that are remembered.
 const JOBS_MAX: usize = 256;
-/// How long one that has ended is remembered.
+/// How long an ended fetch is remembered.
 const KEPT: Duration = Duration::from_secs(60 * 60);
-/// Longest file of fetches.
+/// Largest size of the file.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Files that an ended fetch names on the disk.
+/// File names of an ended fetch that are stored.
 const STORED_NAMES_MAX: usize = 100;
 
 /// The fetches of one node.
 #[derive(Debug, Default)]
 pub(in crate::http) struct JobTable {
     inner: Mutex<Inner>,
-    /// Where they are written down, so that they survive the node.
+    /// The file they are stored in.
     file: Option<PathBuf>,
-    /// Which state of the table was written last.
+    /// The number of the state of the table that was written last.
     written: Arc<Mutex<u64>>,
 }
 
@@ -103,12 +103,12 @@ pub(super) struct Interrupted {
 }
 
 impl JobTable {
-    /// The fetches that are written down in `file`.
+    /// The fetches that are stored in `file`.
     pub(in crate::http) fn kept_in(file: PathBuf) -> Self {
         Self { file: Some(file), ..Self::default() }
     }
 
-    /// Begins a fetch, unless the same one is under way already.
+    /// Begins a fetch, unless the same fetch is in progress already.
     pub(super) fn begin(
         self: &Arc<Self>,
         order: Order,
@@ -134,14 +134,14 @@ impl JobTable {
     fn look_after(self: &Arc<Self>, job: &Job, mut fetch: FetchJob) {
         let (table, ended) = (Arc::clone(self), Arc::clone(&job.ended_ms));
         tokio::spawn(async move {
-            // How it ended is asked for elsewhere.
+            // How it ended is read elsewhere.
             let _ = fetch.wait().await;
             let _ = ended.set(now_ms());
             table.save().await;
         });
     }
 
-    /// Reads what earlier runs wrote down; gives the fetches that had not ended. Blocks.
+    /// Reads the fetches that earlier runs stored; returns those that had not ended. Blocks.
     pub(super) fn restore(&self) -> Vec<Interrupted> {
         let Some(file) = &self.file else { return Vec::new() };
         let stored = match read(file) {
@@ -172,7 +172,7 @@ impl JobTable {
         interrupted
     }
 
-    /// Goes on with a fetch of an earlier run under its number, or says why it cannot.
+    /// Continues a fetch of an earlier run under its number, or records why it cannot continue.
     pub(super) fn go_on(
         self: &Arc<Self>,
         interrupted: Interrupted,
@@ -206,7 +206,7 @@ impl JobTable {
         self.inner.lock().jobs.insert(number, job);
     }
 
-    /// Writes the fetches down.
+    /// Stores the fetches.
     pub(super) async fn save(&self) {
         let Some(file) = self.file.clone() else { return };
         let (state, stored) = {
@@ -229,7 +229,7 @@ impl JobTable {
         }
     }
 
-    /// The fetch that is called so.
+    /// The fetch with this id.
     pub(super) fn find(&self, id: &str) -> Result<Job, Problem> {
         let job =
             id.parse().ok().and_then(|number: u64| self.inner.lock().jobs.get(&number).cloned());
@@ -243,14 +243,14 @@ impl JobTable {
         self.inner.lock().jobs.values().cloned().collect()
     }
 
-    /// All of them as they are told, oldest first.
+    /// The views of all fetches, oldest first.
     pub(in crate::http) fn views(&self) -> Vec<JobView> {
         self.all().iter().map(Job::view).collect()
     }
 }
 
 impl Inner {
-    /// Forgets what ended long ago, and more if that is not enough.
+    /// Forgets the fetches that ended long ago, and further ended ones if that is not enough.
     fn make_room(&mut self) -> Result<(), Problem> {
         let now = now_ms();
         let kept = KEPT.as_millis() as u64;
@@ -292,7 +292,7 @@ impl Job {
         }
     }
 
-    /// Calls it off, if it is under way.
+    /// Cancels the fetch, if it is in progress.
     pub(super) fn cancel(&self) {
         if let Fetch::Now(fetch) = &self.fetch
             && !self.is_over()
@@ -302,7 +302,7 @@ impl Job {
         }
     }
 
-    /// As it is written down. One that ended because the node stops goes on in the next run.
+    /// The stored form. A fetch that ended because the node stops continues in the next run.
     fn stored(&self) -> Option<Stored> {
         let Order { link, to, options } = &self.order;
         let stopped = matches!(&self.fetch, Fetch::Now(fetch)
@@ -325,7 +325,7 @@ impl Job {
         })
     }
 
-    /// As it is told.
+    /// The view that the API shows.
     pub(super) fn view(&self) -> JobView {
         let fetch = match &self.fetch {
             Fetch::Now(fetch) => fetch,
@@ -397,7 +397,7 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Seconds with the milliseconds behind the point.
+/// Seconds with three decimals.
 fn seconds(duration: Duration) -> f64 {
     duration.as_millis() as f64 / 1000.0
 }
@@ -446,7 +446,7 @@ mod tests {
         assert!(interrupted.is_empty() && one.order.options.update && one.number == 9);
         let to = one.order.to.clone();
         assert_eq!(to, Path::new("/there"));
-        // The place is not open any more.
+        // The folder is no longer allowed.
         table.go_on(one, Err(Problem::forbidden("outsidePaths", "outside of [files] paths")));
         let view = table.find("9").expect("known").view();
         assert!(view.state == JobState::Failed && view.error.is_some());

@@ -1,19 +1,19 @@
-//! What kind of file it is, guessed from its name, and how a browser may treat it.
+//! The media type of a file, guessed from its name, and how a browser may treat the file.
 //!
-//! **Invariant:** a shared page that is opened from here cannot use this API, whatever it contains: it
-//! is sandboxed, and what could run in it is offered for download instead.
+//! **Invariant:** a shared page that is opened from this node cannot use its API, whatever the page contains:
+//! it is sandboxed, and types that could run scripts are offered for download instead.
 
 use std::fmt::Write as _;
 
 use axum::http::HeaderValue;
 
-/// Anything.
+/// The type of a file of unknown kind.
 const BYTES: &str = "application/octet-stream";
 
-/// A document of strangers may load nothing, run nothing and belongs to no origin.
+/// Content of unknown origin may load nothing, run nothing and belongs to no origin.
 pub(super) const POLICY: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
 
-/// Endings, their types, and whether a browser may show them where they are.
+/// File name endings, their types, and whether a browser may show such a file inline.
 const TYPES: &[(&str, &str, bool)] = &[
     ("aac", "audio/aac", true),
     ("avif", "image/avif", true),
@@ -76,7 +76,7 @@ pub(super) fn content_type(name: &str) -> HeaderValue {
     HeaderValue::from_static(found(name).0)
 }
 
-/// Whether a browser may show it, and what it is called when it is kept (RFC 6266).
+/// Whether a browser may show the file, and the name under which it saves it (RFC 6266).
 pub(super) fn disposition(name: &str) -> HeaderValue {
     let how = if found(name).1 { "inline" } else { "attachment" };
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._~- ".contains(c) { c } else { '_' };

@@ -1,9 +1,9 @@
-//! Which places of this machine callers of the API may name.
+//! The paths of this machine that callers of the API may name.
 //!
-//! **Invariants:** a path is compared in its real form, with every link resolved, and what is read is
-//! opened by that form without following any link that came there meanwhile; what a node keeps for itself
-//! in its data folder is never handed out and never written over, whatever is configured; a file system
-//! that does not answer holds no more than [`LOOKS_MAX`] threads.
+//! **Invariants:** a path is compared in its real form, with every link resolved, and a file is opened by
+//! that form without following any link that was put there meanwhile; the files that a node keeps for itself
+//! in its data folder are never read or overwritten, whatever is configured; a file system that does not
+//! answer holds no more than [`LOOKS_MAX`] threads.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -17,12 +17,12 @@ use tokio::time::timeout;
 use super::Problem;
 use crate::config::Settings;
 
-/// How many paths are looked at at the same time.
+/// Most paths that are examined at the same time.
 const LOOKS_MAX: usize = 64;
-/// How long one waits for others.
+/// How long a request waits for one of these places.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// The places that one node lets its callers name.
+/// The folders of one node that its callers may name.
 #[derive(Debug, Clone)]
 pub(in crate::http) struct Places {
     roots: Vec<PathBuf>,
@@ -31,7 +31,7 @@ pub(in crate::http) struct Places {
 }
 
 impl Places {
-    /// As the settings say.
+    /// The folders of the settings.
     pub(in crate::http) fn new(settings: &Settings, data_dir: &Path) -> Self {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let roots = settings.file_paths().into_iter().map(absolute).collect();
@@ -39,13 +39,13 @@ impl Places {
         Self { roots, data_dir: absolute(data_dir.to_owned()), looks }
     }
 
-    /// A file or folder that is to be read.
+    /// Opens a file or folder for reading.
     pub(in crate::http) async fn to_read(&self, typed: &str) -> Result<Opened, Problem> {
         let (places, typed) = (self.clone(), PathBuf::from(typed));
         self.on_thread(move || places.readable(&typed)).await
     }
 
-    /// The real form of a folder that is to be written into, which is made if there is none.
+    /// The real form of a folder for writing; it is made if it does not exist.
     pub(in crate::http) async fn to_write(&self, typed: &str) -> Result<PathBuf, Problem> {
         let (places, typed) = (self.clone(), PathBuf::from(typed));
         self.on_thread(move || places.writable(&typed)).await
@@ -86,14 +86,14 @@ impl Places {
         Ok(path)
     }
 
-    /// The real form of a path, if it lies in one of the places.
+    /// The real form of a path, if it lies in one of the allowed folders.
     fn inside(&self, typed: &Path) -> Result<PathBuf, Problem> {
         if !typed.is_absolute() || typed.components().any(|part| part == Component::ParentDir) {
             let detail = format!("{} is no absolute path without `..`", typed.display());
             return Err(Problem::bad("badPath", detail).hint("give the whole path"));
         }
         let path = real(typed);
-        // A place that leads nowhere would hold every path.
+        // A folder without an absolute real form would contain every path.
         let mut roots = self.roots.iter().map(|root| real(root));
         if roots.any(|root| root.is_absolute() && path.starts_with(root)) {
             return Ok(path);
@@ -102,7 +102,7 @@ impl Places {
         Err(Problem::forbidden("outsidePaths", detail).hint("add its place to [files] paths"))
     }
 
-    /// Asks the file system on a thread where waiting blocks no other request.
+    /// Runs a call to the file system on a thread where it blocks no other request.
     async fn on_thread<T: Send + 'static>(
         &self,
         look: impl FnOnce() -> Result<T, Problem> + Send + 'static,
@@ -154,7 +154,7 @@ fn real(path: &Path) -> PathBuf {
             real.extend(rest.iter().rev());
             return real;
         }
-        // A link that leads nowhere may lead somewhere later: no path goes through one.
+        // A link to nothing may lead somewhere later: no path goes through one.
         if there.symlink_metadata().is_ok() {
             return PathBuf::new();
         }

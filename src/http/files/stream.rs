@@ -1,4 +1,4 @@
-//! A body that is made while it is sent.
+//! A response body that is produced while it is sent.
 
 use std::io;
 use std::pin::Pin;
@@ -8,13 +8,13 @@ use axum::body::{Body, Bytes};
 use hyper::body::Frame;
 use tokio::sync::mpsc;
 
-/// Pieces that are made before they are sent.
+/// Pieces that are produced before they are sent.
 const AHEAD: usize = 4;
 
-/// Where pieces go in; an error cuts the answer off.
+/// Takes the pieces of a body; an error cuts the answer off.
 pub(in crate::http) type Pieces = mpsc::Sender<io::Result<Bytes>>;
 
-/// A body, and where its pieces go in. It ends when that is dropped.
+/// A body and the sender of its pieces. The body ends when the sender is dropped.
 pub(in crate::http) fn stream() -> (Pieces, Body) {
     let (sender, receiver) = mpsc::channel(AHEAD);
     (sender, Body::new(Stream(receiver)))

@@ -1,4 +1,4 @@
-//! `POST /v1/files`: a file, or a whole folder, that comes as the body of a request.
+//! `POST /v1/files`: a file, or a whole folder, that is the body of a request.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,15 +23,15 @@ use crate::http::app::App;
 use crate::http::extract::Asked;
 use crate::http::problem::Problem;
 
-/// Where uploads lie until they are whole, in the data folder.
+/// The folder of incomplete uploads, in the data folder.
 const FOLDER: &str = potluck::layout::UPLOADS;
-/// Longest list of the files of a folder: some 200,000 of them.
+/// Longest list of the files of a folder: about 200,000 files.
 const LIST_BYTES_MAX: usize = 16 << 20;
 /// Time for which a client may send nothing before its upload ends.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Left free on the disk.
+/// Bytes that an upload leaves free on the disk.
 const RESERVE_BYTES: u64 = 64 << 20;
-/// How often it is looked whether there still is room.
+/// Received bytes after which the free space is read again.
 const LOOK_EVERY: u64 = 16 << 20;
 /// Longest name of a file.
 const NAME_BYTES_MAX: usize = 255;
@@ -46,9 +46,9 @@ pub(in crate::http) struct UploadQuery {
     mode: Option<u32>,
 }
 
-/// Removes what a node that was killed had not whole.
+/// Removes the incomplete uploads of a node that was killed.
 pub(crate) fn clear(data_dir: &Path) {
-    // What cannot be removed now only takes room, and is tried again at the next start.
+    // A file that cannot be removed now takes room until the next start, which tries again.
     let _ = std::fs::remove_dir_all(data_dir.join(FOLDER));
 }
 
@@ -130,8 +130,8 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The whole body in a temporary file, which goes when it is dropped; without its first `list_bytes` bytes,
-/// which are given beside it.
+/// Writes the body to a temporary file, which is removed when dropped; without its first `list_bytes` bytes,
+/// which are returned beside it.
 async fn receive(
     mut body: Body,
     folder: PathBuf,
@@ -173,7 +173,7 @@ async fn receive(
     Ok((file, list))
 }
 
-/// A new temporary file, and how many bytes may go into it.
+/// A new temporary file, and the bytes that may be written to it.
 async fn open(folder: PathBuf) -> Result<(NamedTempFile, u64), Problem> {
     let made = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&folder)?;
@@ -188,7 +188,7 @@ async fn room_in(folder: PathBuf) -> Result<u64, Problem> {
     look.await.map_err(|_| Problem::unexpected())
 }
 
-/// Bytes that may be written. A disk that cannot say is not full.
+/// Bytes that may be written. A disk whose free space is unknown counts as not full.
 fn free(folder: &Path) -> u64 {
     fs4::available_space(folder).unwrap_or(u64::MAX).saturating_sub(RESERVE_BYTES)
 }

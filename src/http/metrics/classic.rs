@@ -1,9 +1,9 @@
 //! The text format 0.0.4 of Prometheus, made from OpenMetrics.
 //!
-//! Both differ in the lines about a metric only: the classic format knows no units and no end, and HELP and
-//! TYPE name what is exposed, which for a counter ends in `_total`.
+//! The two formats differ in the lines about a metric only: the classic format has no UNIT and EOF lines, and
+//! its HELP and TYPE lines name the exposed series, which for a counter ends in `_total`.
 
-/// OpenMetrics as the classic format.
+/// Converts OpenMetrics into the classic format.
 pub(super) fn classic(text: &str) -> String {
     let mut classic = String::with_capacity(text.len());
     let counters: Vec<&str> = text

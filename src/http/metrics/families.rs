@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-/// Counters that are one metric: the beginning of their names, its name, its label and its help.
+/// Counters that are exposed as one metric: the prefix of their names, its name, its label and its help.
 pub(super) const MERGED: [(&str, &str, &str, &str); 2] = [
     ("link_dropped_", "link_dropped", "reason", "Datagrams that were dropped"),
     (
@@ -37,18 +37,18 @@ struct Series {
     values: Vec<(Vec<(&'static str, &'static str)>, u64)>,
 }
 
-/// What is told of a node beside its statistics.
+/// Facts about a node beside its statistics.
 #[derive(Debug)]
 pub(super) struct Families {
     counters: Vec<Series>,
     known: Known,
 }
 
-/// What the parts of a node do not count themselves.
+/// Facts about a node that its parts do not count.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) health: Option<Health>,
-    /// What does not change while a node runs, as labels.
+    /// The facts that do not change while a node runs, as labels.
     pub(super) node: [(&'static str, String); 4],
     /// Gauges, each with its name, its unit and its help; without a number it is left out.
     pub(super) gauges: Vec<(&'static str, Option<Unit>, &'static str, Option<f64>)>,
@@ -82,9 +82,9 @@ impl Families {
     }
 }
 
-/// Buffers through the UDP port. The sum of both directions grows by as much as
-/// `tcpdump udp port PORT | wc -l` counts lines, since the system hands over several datagrams of one peer
-/// as one buffer in both.
+/// Buffers through the UDP port. The sum of both directions grows by as much as `tcpdump udp port PORT | wc
+/// -l` counts lines, since both count several datagrams that the system hands over for one peer as one
+/// buffer.
 fn messages(stats: &NodeStats) -> Series {
     let (received, sent) = (stats.socket.received, stats.socket.sent);
     Series {
@@ -95,7 +95,7 @@ fn messages(stats: &NodeStats) -> Series {
     }
 }
 
-/// Bytes by what they are for.
+/// Bytes by purpose.
 fn bytes(stats: &NodeStats) -> Series {
     let of =
         |direction, purpose: Purpose| vec![("direction", direction), ("purpose", purpose.as_str())];

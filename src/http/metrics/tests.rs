@@ -83,7 +83,7 @@ fn merged_counters_are_one_metric_with_a_label() {
     assert!(text.lines().count() < 1_500 * 3, "too many series");
 }
 
-/// `names.txt` holds what dashboards and alerts may use: add to it, take nothing out of it.
+/// `names.txt` lists the names that dashboards and alerts may use: add names to it, remove none.
 #[test]
 fn no_name_that_was_ever_shown_goes() {
     let shown = shown();
@@ -146,7 +146,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     sources
 }
 
-/// The groups declared in a source: of each its struct, and the names in it.
+/// The groups declared in a source: the struct of each, and the names in it.
 fn declared(source: &str) -> Vec<(String, Vec<String>)> {
     let groups = source.split("statistics! {\n").skip(1);
     groups
@@ -195,7 +195,7 @@ fn every_statistic_of_every_crate_reaches_the_scrape() {
 fn no_crate_counts_beside_the_declared_statistics() {
     let mut beside = Vec::new();
     for (path, text) in sources() {
-        // Answers of the HTTP API are made of statistics and counted nowhere.
+        // These structs are made from statistics that are counted elsewhere.
         if path.to_string_lossy().contains("src/api") {
             continue;
         }
@@ -210,7 +210,7 @@ fn no_crate_counts_beside_the_declared_statistics() {
             }
         }
     }
-    // What they hold is in `NodeStats`, group by group.
+    // Their fields are in `NodeStats`, group by group.
     beside.retain(|of| !of.starts_with("HostStats "));
     assert!(beside.is_empty(), "make these with `statistics!`:\n{}", beside.join("\n"));
 }

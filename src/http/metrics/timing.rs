@@ -9,13 +9,13 @@ use prometheus_client::registry::{Registry, Unit};
 
 type Labels = Vec<(&'static str, &'static str)>;
 
-/// The times of all requests since the start, by what they are about and how they ended.
+/// The times of all requests since the start, by subject and outcome.
 #[derive(Debug, Clone)]
 pub(in crate::http) struct Timing {
     seconds: Family<Labels, Histogram, fn() -> Histogram>,
 }
 
-/// From half a millisecond to 16 seconds, each twice the one before.
+/// From half a millisecond to 16 seconds, each bound twice the one before.
 fn histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.0005, 2.0, 16))
 }
@@ -27,7 +27,7 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// A request was answered. `route` is the pattern that its path fits, if any.
+    /// Records an answered request. `route` is the pattern that its path matches, if any.
     pub(in crate::http) fn observe(
         &self,
         method: &Method,
@@ -45,7 +45,7 @@ impl Timing {
     }
 }
 
-/// What a request is about, in one of seven words.
+/// The subject of a request, in one of seven words.
 fn about(method: &Method, route: Option<&str>) -> &'static str {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     match route {

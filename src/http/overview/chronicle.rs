@@ -1,6 +1,6 @@
-//! The last things that happened to a node and to the members it knows, with their times.
+//! The last events of a node and of the members it knows, with their times.
 //!
-//! **Invariant:** at most [`KEPT`] are kept; the oldest goes first.
+//! **Invariant:** at most [`KEPT`] are kept; the oldest is dropped first.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use potluck::{Change, Event, Node, NodeId};
 
-/// Things that are remembered. Raising it costs about 80 bytes each.
+/// Events that are kept. Raising it costs about 80 bytes each.
 const KEPT: usize = 512;
 
-/// Whether something is good news.
+/// Whether an event is good or bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) enum Tone {
     Good,
@@ -29,19 +29,19 @@ impl Tone {
     }
 }
 
-/// One thing that happened.
+/// One event.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::http) struct Entry {
     pub(in crate::http) at: Instant,
     pub(in crate::http) unix_ms: u64,
     pub(in crate::http) tone: Tone,
-    /// What, without the name of the node that it is about.
+    /// The event, without the name of the node that it is about.
     pub(in crate::http) what: String,
     pub(in crate::http) node: Option<NodeId>,
     pub(in crate::http) change: Option<Change>,
 }
 
-/// The last of them.
+/// The last events.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Chronicle(Mutex<VecDeque<Entry>>);
 
@@ -60,7 +60,7 @@ impl Chronicle {
         }
     }
 
-    /// Notes something of another kind.
+    /// Adds an entry that is no event of the node.
     pub(in crate::http) fn push(
         &self,
         tone: Tone,
@@ -76,12 +76,12 @@ impl Chronicle {
         entries.push_back(Entry { at, unix_ms, tone, what, node, change });
     }
 
-    /// The last ones, newest first.
+    /// The last entries, newest first.
     pub(in crate::http) fn last(&self, most: usize) -> Vec<Entry> {
         self.0.lock().iter().rev().take(most).cloned().collect()
     }
 
-    /// Those of the last time, oldest first.
+    /// The entries of the last `time`, oldest first.
     pub(in crate::http) fn within(&self, time: Duration) -> Vec<Entry> {
         let entries = self.0.lock();
         entries.iter().filter(|entry| entry.at.elapsed() <= time).cloned().collect()
@@ -90,7 +90,7 @@ impl Chronicle {
 
 type Told = (Tone, &'static str, Option<NodeId>, Option<Change>);
 
-/// What is told of an event; links of the overlay come and go all the time and are no news.
+/// The entry for an event; `None` for links of the overlay, which change all the time.
 fn told(event: &Event) -> Option<Told> {
     Some(match event {
         Event::Joined => (Tone::Good, "this node entered the network", None, None),

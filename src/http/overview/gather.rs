@@ -1,4 +1,4 @@
-//! What a node says of itself, put together for one screen.
+//! Computes the overview from the state of a node.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ pub(super) async fn overview(app: &App) -> Result<Overview, Problem> {
     })
 }
 
-/// What the owners of the members call them.
+/// The host labels of the members.
 pub(in crate::http) async fn host_names(app: &App) -> BTreeMap<NodeId, String> {
     let Ok(view) = app.node().members().await else { return BTreeMap::new() };
     let named = view.members.into_iter().filter_map(|member| {
@@ -86,7 +86,7 @@ async fn this_machine(
     names: &BTreeMap<NodeId, String>,
 ) -> Machine {
     let id = app.node().node_id();
-    // A node that cannot say has none.
+    // A node whose files cannot be counted is shown with none.
     let files = app.node().files().totals().await.unwrap_or_default();
     let disk = machine::disk_space(app.node().data_dir());
     Machine {

@@ -8,7 +8,7 @@ pub(super) type Figures = LookupFigures;
 
 /// The figures of these lookups.
 pub(super) fn figures(traces: &[LookupTrace], per_second: f64) -> Figures {
-    // One that asked no other node says nothing about the network.
+    // A lookup that asked no other node says nothing about the network.
     let asked: Vec<&LookupTrace> = traces.iter().filter(|it| !it.queries.is_empty()).collect();
     let mut took: Vec<f64> = asked.iter().map(|it| it.took.as_secs_f64() * 1000.0).collect();
     took.sort_by(f64::total_cmp);
@@ -31,7 +31,7 @@ pub(super) fn figures(traces: &[LookupTrace], per_second: f64) -> Figures {
     }
 }
 
-/// The value that this share of the sorted values is not above; 0 if there are none.
+/// The smallest of the sorted values that at least this share of them does not exceed; 0 if there are none.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     tenths(sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0))

@@ -9,9 +9,9 @@ use potluck_wire::Purpose;
 use super::lookups::Figures;
 use crate::api::InOut;
 
-/// The span that rates are over. A longer one smooths them more.
+/// Period that rates are over. A longer one smooths them more.
 const SPAN: Duration = Duration::from_secs(5);
-/// Looks that are remembered: one a second, and a few that came in between.
+/// Readings that are kept: one a second, and a few that came in between.
 const LOOKS_MAX: usize = 16;
 
 const PURPOSES: usize = Purpose::ALL.len();
@@ -43,7 +43,7 @@ impl Counters {
     }
 }
 
-/// What the counters come to in a second.
+/// The increase of the counters per second.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::http) struct PerSecond {
     pub(super) socket_bytes: InOut,
@@ -54,12 +54,13 @@ pub(in crate::http) struct PerSecond {
     pub(in crate::http) cpu_percent: f64,
 }
 
-/// The last looks at the counters.
+/// The last readings of the counters.
 #[derive(Debug, Default)]
 pub(super) struct Looks(VecDeque<(Instant, Counters)>);
 
 impl Looks {
-    /// Notes the counters and gives the rates since the look that is [`SPAN`] ago, or the oldest one.
+    /// Adds a reading of the counters and returns the rates since the reading [`SPAN`] ago, or the oldest
+    /// one.
     pub(super) fn note(&mut self, now: Instant, counters: Counters) -> PerSecond {
         while self.0.len() >= LOOKS_MAX
             || self.0.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= SPAN)
@@ -90,7 +91,7 @@ impl Looks {
     }
 }
 
-/// What the history keeps of one second.
+/// The values of one second in the history.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sample {
     pub(super) alive: usize,

@@ -1,5 +1,5 @@
-//! Which records here have too few replicas, more than one value, or little time left: the names that
-//! this node holds, and what the replicas of a few of them say at a time.
+//! Finds the records of this node that have too few replicas, more than one value, or little time left: reads
+//! the names that this node holds, and asks the replicas of a few of them at a time.
 //!
 //! **Invariants:** one step reads at most [`PAGES_MAX`] pages of names from the own store and asks the
 //! replicas of at most [`STEP_KEYS`] records; the answers of the last [`REMEMBERED`] are kept. No
@@ -27,7 +27,7 @@ const WORST_MAX: usize = 8;
 /// Records that end within this time are shown.
 const SOON: Duration = Duration::from_secs(24 * 3600);
 
-/// What the replicas of one record said.
+/// The answers of the replicas of one record.
 #[derive(Debug, Clone)]
 pub(in crate::http) struct Asked {
     pub(in crate::http) name: String,
@@ -36,29 +36,29 @@ pub(in crate::http) struct Asked {
     pub(in crate::http) behind: usize,
     pub(in crate::http) missing: usize,
     pub(in crate::http) silent: usize,
-    /// Replicas that hold a value which the others lack, and lack theirs.
+    /// Replicas that hold a value which others lack, and lack one that others hold.
     pub(in crate::http) concurrent: usize,
     /// The ids of those that are not equal.
     pub(in crate::http) others: Vec<(String, &'static str)>,
     /// Values that a reader sees.
     pub(in crate::http) values: u32,
-    /// How many should hold it.
+    /// Replicas that the record should have.
     pub(in crate::http) wanted: usize,
 }
 
 impl Asked {
-    /// Replicas that hold something of it.
+    /// Replicas that hold any part of it.
     pub(in crate::http) fn holders(&self) -> usize {
         self.equal + self.behind + self.concurrent
     }
 
-    /// Whether fewer hold it than should.
+    /// Whether it has fewer replicas than it should.
     pub(in crate::http) fn is_short(&self) -> bool {
         self.holders() < self.wanted
     }
 }
 
-/// What a survey has found so far.
+/// The results of a survey so far.
 #[derive(Debug, Clone, Default)]
 pub(in crate::http) struct Survey {
     after: Option<String>,
@@ -109,7 +109,7 @@ impl Survey {
     }
 }
 
-/// Replicas that a record should have: as the network says, and no more than there are members.
+/// Replicas that a record should have: the network's setting, but no more than there are members.
 pub(in crate::http) async fn wanted(app: &App) -> usize {
     let replication = match app.node().network_settings().await {
         Ok(settings) => settings.effective.replication,
@@ -122,7 +122,7 @@ pub(in crate::http) async fn wanted(app: &App) -> usize {
     usize::from(replication).min(alive)
 }
 
-/// Names that a node holds in the space of all.
+/// Names that a node holds in the space `commons`.
 pub(in crate::http) async fn names_here(node: &Node, pages: usize) -> Vec<NamedState> {
     let (mut names, mut after) = (Vec::new(), None);
     for _ in 0..pages {
@@ -196,7 +196,7 @@ pub(in crate::http) async fn ask_key(
     Some(asked)
 }
 
-/// One step: the names here, and the replicas of the next few. `now_ms` is the wall clock.
+/// One step: reads the names of this node, and asks the replicas of the next few. `now_ms` is the wall clock.
 pub(super) async fn step(node: &Node, before: Survey, wanted: usize, now_ms: u64) -> Survey {
     let names = names_here(node, PAGES_MAX).await;
     let Survey { after, mut asked, .. } = before;

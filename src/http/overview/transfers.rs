@@ -6,11 +6,11 @@ use std::time::Instant;
 use crate::api::{Job, JobState, Transfer};
 use crate::text::count;
 
-/// Transfers that are shown: those under way, then the last that ended.
+/// Transfers that are shown: those in progress, then the last that ended.
 const SHOWN: usize = 16;
-/// Seconds after which it is said that no node was found, instead of that one is looked for.
+/// Seconds without a provider after which the reason is "no node found" instead of "looking for one".
 const PATIENCE_SECONDS: f64 = 10.0;
-/// Seconds in which a fetch has no rate yet that says anything.
+/// Seconds at the start of a fetch in which its rate says nothing yet.
 const BEGINNING_SECONDS: f64 = 5.0;
 /// Share of the configured rate from which on the rate counts as the limit.
 const CAP_SHARE: f64 = 0.85;
@@ -19,7 +19,7 @@ const CPU_PERCENT: f64 = 85.0;
 /// Percent of the time that processes waited for a disk from which on the disk counts as the limit.
 const DISK_PERCENT: f64 = 30.0;
 
-/// What is known of the machine while a transfer goes on.
+/// The state of the machine while a transfer goes on.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Conditions {
     /// `[files] download_rate`, in bytes a second.
@@ -30,7 +30,7 @@ pub(super) struct Conditions {
     pub(super) disk_percent: Option<f64>,
 }
 
-/// The bytes of each fetch at its last looks.
+/// The bytes of each fetch when last read.
 #[derive(Debug, Default)]
 pub(super) struct Progress(BTreeMap<String, (Instant, u64, f64)>);
 
@@ -46,7 +46,7 @@ impl Progress {
         all.map(|job| transfer(job, self.rate(now, job), around)).collect()
     }
 
-    /// Bytes a second, half of it of the last look and half of those before.
+    /// Bytes a second: half the weight on the last reading and half on those before.
     fn rate(&mut self, now: Instant, job: &Job) -> f64 {
         if job.state != JobState::Running {
             return job.bytes as f64 / job.seconds.max(0.001);
@@ -89,7 +89,7 @@ fn transfer(job: &Job, rate: f64, around: &Conditions) -> Transfer {
     }
 }
 
-/// What people call it: the name in its link, or the beginning of its hash.
+/// The name that is shown: the name in its link, or the beginning of its hash.
 fn name_of(link: &str) -> String {
     match link.split_once('/') {
         Some((_, name)) => name.to_owned(),
@@ -98,8 +98,8 @@ fn name_of(link: &str) -> String {
     }
 }
 
-/// What bounds a transfer, in a word and in a sentence. The first cause that fits is told: one without
-/// which the next ones could not show.
+/// The cause that limits a transfer, as a word and as a sentence. The causes are tested in order: each one
+/// must be absent before the next can be seen.
 pub(super) fn bound(job: &Job, rate: f64, around: &Conditions) -> (&'static str, String) {
     match job.state {
         JobState::Running => {}

@@ -1,4 +1,4 @@
-//! A body of lines, each a message: taken as fast as messages go out, never faster.
+//! A body of lines, each a message: read as fast as the messages are published, never faster.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -13,14 +13,14 @@ use super::{problem_of, too_long};
 use crate::api::PublishedLines;
 use crate::http::problem::Problem;
 
-/// Messages of one body that are handed over and not acknowledged yet: a good deal more than a
-/// round through the node takes, a good deal less than it lets in. A guess.
+/// Messages of one body that are handed to the node and not acknowledged yet: more than the node needs to
+/// process in one round, fewer than its queue takes. A guess.
 const WINDOW: usize = 128;
 
 /// Publishes every line of a body.
 ///
 /// # Errors
-/// What went wrong, with how many messages went out before.
+/// The failure, with the number of messages published before it.
 pub(super) async fn publish(
     node: &Node,
     topic: &TopicName,
@@ -68,7 +68,7 @@ async fn body_frame(body: &mut Body, window: &mut Window<'_>) -> Result<Option<B
     }
 }
 
-/// Messages on their way, in order.
+/// Messages that are not acknowledged yet, in order.
 struct Window<'a> {
     node: &'a Node,
     topic: &'a TopicName,
@@ -90,7 +90,7 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
-    /// Waits for the oldest. Nothing is lost when the future is dropped.
+    /// Waits for the oldest one. Cancel-safe: no acknowledgement is lost when the future is dropped.
     async fn acknowledge(&mut self) -> Result<(), Problem> {
         let Some(oldest) = self.waiting.front_mut() else { return Ok(()) };
         let done = oldest.await;
@@ -112,13 +112,12 @@ impl<'a> Window<'a> {
 #[derive(Debug, Default)]
 struct Lines {
     bytes: BytesMut,
-    /// How many of them have no line feed.
+    /// Bytes at the beginning that are known to have no line feed.
     looked_at: usize,
 }
 
 impl Lines {
-    /// Takes bytes in. What is there of one line is never more than a message may have, plus what
-    /// comes at once.
+    /// Adds bytes. An incomplete line has never more bytes than a message may have, plus one call's bytes.
     fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -134,14 +133,14 @@ impl Lines {
             self.looked_at = length;
             return Ok(None);
         }
-        // A copy of its own: a short line that waits in a queue must not hold its neighbours.
+        // A copy: a short line that waits in a queue must not keep the whole buffer alive.
         let line = Bytes::copy_from_slice(&self.bytes[..length]);
         self.bytes.advance(length + 1);
         self.looked_at = 0;
         Ok(Some(line))
     }
 
-    /// What stands behind the last line feed.
+    /// The bytes after the last line feed.
     fn rest(&mut self) -> Option<Bytes> {
         let rest = self.bytes.split();
         (!rest.is_empty()).then(|| rest.freeze())
