@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_is_called_by_the_first_part_of_its_name() {
+    fn a_label_is_the_first_part_of_the_machine_name() {
         assert_eq!(fit("box-7.lab.example").as_deref(), Some("box-7"));
         assert_eq!(fit("box_7").as_deref(), Some("box_7"));
         for wrong in ["", ".example", "a b", "a\x1b[2J", &"x".repeat(64)] {

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_names_are_told_and_ids_differ() {
+    fn reserved_names_are_recognised_and_ids_differ() {
         let topic = TopicName::new("builds").expect("a name");
         assert!(TopicName::system().is_reserved() && !topic.is_reserved());
         assert_ne!(TopicName::system().id(), topic.id());

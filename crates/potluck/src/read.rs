@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_one_value_and_more_are_told_apart() {
+    fn no_value_one_value_and_several_are_distinguished() {
         assert_eq!(Read::of(reading(&[])), Read::Absent);
         let Read::Value(one) = Read::of(reading(&["a"])) else { panic!("one value") };
         assert_eq!((one.text().unwrap(), one.version()), ("a", Dot::from_raw(7)));

@@ -123,7 +123,7 @@ async fn a_running_member_gets_a_new_certificate_and_stays_when_the_old_one_has_
 }
 
 #[tokio::test]
-async fn who_holds_the_authority_key_renews_its_own_certificate() {
+async fn the_holder_of_the_authority_key_renews_its_own_certificate() {
     let home = tempfile::tempdir().unwrap();
     let (first, authority) = founded(home.path()).await;
     let day = Duration::from_secs(24 * 60 * 60);

@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_said() {
+    fn an_impossible_plan_is_reported() {
         let verdict = |need: Need| report(&need, "").expect("a plan").verdict;
         assert!(verdict(Need { gone: 0.9, ..Need::default() }).contains("cannot be promised"));
         assert!(

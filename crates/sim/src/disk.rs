@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_answered_survives_a_crash_and_what_was_not_is_kept_or_lost_as_a_whole() {
+    fn acknowledged_writes_survive_a_crash_and_others_are_kept_or_lost_as_a_whole() {
         let mut kept = [0, 0];
         for seed in 0..20 {
             let mut disk = disk(seed);

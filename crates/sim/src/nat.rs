@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn each_filter_lets_in_whom_it_says() {
+    fn each_filter_admits_the_senders_of_its_kind() {
         let (inner, to) = (socket("192.168.0.2:7"), socket("10.0.0.1:9"));
         let (other_port, other) = (socket("10.0.0.1:8"), socket("10.0.0.2:9"));
         for (filter, from_other_port, from_other) in [
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_is_forgotten_and_a_restart_forgets_all() {
+    fn unused_mappings_expire_and_a_restart_removes_all() {
         let (inner, to) = (socket("192.168.0.2:7"), socket("10.0.0.1:9"));
         let mut nat = nat(NatKind::HOME);
         let first = nat.outbound(at(0), inner, to);

@@ -225,7 +225,7 @@ fn an_idle_node_costs_little() {
 }
 
 #[test]
-fn everybody_hears_what_a_few_say() {
+fn messages_of_a_few_publishers_reach_all_nodes() {
     passes("broadcast", 60, &[1]);
     passes("broadcast-open", 60, &[1]);
 }
@@ -242,7 +242,7 @@ fn a_name_that_one_node_shares_is_found() {
 }
 
 #[test]
-fn a_flood_of_searches_is_cut_off_and_hurts_nobody() {
+fn a_flood_of_searches_is_cut_off_and_harms_no_node() {
     passes("search-flood", 80, &[1]);
 }
 
@@ -257,18 +257,18 @@ fn halves_of_an_open_network_become_one() {
 }
 
 #[test]
-fn who_slept_takes_nobody_for_dead_and_is_back_at_once() {
+fn a_node_that_slept_declares_no_member_dead_and_is_back_at_once() {
     passes("sleep", 40, &[1]);
     run("sleep", &Params::seed(2).nodes(40)).expect("ten minutes are no worse than one");
 }
 
 #[test]
-fn a_crash_is_known_to_whoever_watched() {
+fn a_crash_is_known_to_all_observers() {
     passes("detect", 40, &[1, 2]);
 }
 
 #[test]
-fn a_crash_in_an_open_network_is_known_to_whoever_watched() {
+fn a_crash_in_an_open_network_is_known_to_all_observers() {
     passes("detect-open", 80, &[1, 2]);
 }
 
@@ -304,7 +304,7 @@ fn lossy_lines_declare_no_node_dead() {
 }
 
 #[test]
-fn a_starved_node_takes_nobody_along() {
+fn a_starved_node_does_no_harm_to_others() {
     passes("members-starved", 24, &[1, 2]);
 }
 
@@ -315,12 +315,12 @@ fn broken_lines_leave_the_others_calm() {
 }
 
 #[test]
-fn lies_declare_no_node_dead_and_no_table_grows() {
+fn false_claims_declare_no_node_dead_and_no_table_grows() {
     passes("members-forged", 12, &[1]);
 }
 
 #[test]
-fn contexts_with_invented_writers_keep_nobody_from_merging() {
+fn contexts_with_invented_writers_do_not_prevent_merging() {
     passes("insider-context", 10, &[1, 2]);
 }
 

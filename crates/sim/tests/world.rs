@@ -130,7 +130,7 @@ fn the_log_tells_what_happened_and_when() {
 }
 
 #[test]
-fn a_stalled_node_is_not_told_and_a_sleeping_one_is() {
+fn a_starved_process_answers_late_and_reports_no_pause() {
     let (mut world, nodes) = network(6);
     world.starve(nodes[4], Duration::from_millis(900), SECOND, 10 * SECOND);
     let id = world.command(nodes[4], Command::Status);
@@ -267,7 +267,7 @@ fn an_identity_can_be_found_for_a_place() {
 }
 
 #[test]
-fn a_node_that_nobody_hears_is_dropped_and_comes_back() {
+fn an_unheard_node_is_dropped_and_comes_back() {
     let (mut world, nodes) = network(6);
     world.link_fault(nodes[5], Some(LinkFault::Mute));
     world.run_for(120 * SECOND);

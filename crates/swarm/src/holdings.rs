@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_wait_for_a_place_and_nobody_takes_them_all() {
+    fn streams_wait_for_a_place_and_no_peer_takes_all_places() {
         let config =
             Config { serves_max: 2, serves_per_peer: 3, queue_max: 3, ..Config::default() };
         let (mut serves, mut out) = (Serves::default(), Vec::new());

@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_announced_and_all_deny_is_unknown_before_patience_ends() {
+    fn an_unannounced_blob_that_all_deny_is_unknown_before_the_timeout() {
         assert_eq!(unannounced(Refusal::NotHeld), (FetchError::Unknown, 5, true));
         // A busy node may have it.
         let (error, _, early) = unannounced(Refusal::Busy);

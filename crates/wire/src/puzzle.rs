@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_invitation_is_told_apart() {
+    fn a_text_that_is_no_invitation_is_recognised() {
         let text = invitation(1).to_string();
         let parse = |text: &str| text.parse::<OpenInvitation>().expect_err("it is bad");
         assert_eq!(parse("potluck-ticket:abc"), OpenInvitationError::Scheme);

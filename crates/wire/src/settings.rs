@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_signed_by_the_authority_and_nobody_else() {
+    fn only_the_authority_signs_settings() {
         let settings =
             NetworkSettings { sequence: 3, replication: Some(5), ..NetworkSettings::default() };
         let bytes = settings.sign(&authority(), &network()).expect("good settings");

@@ -46,7 +46,7 @@ fn a_restart_without_peers_waits_for_them_and_then_works_alone() {
 }
 
 #[test]
-fn who_had_joined_and_hears_nobody_is_cut_off_with_and_without_entry_points() {
+fn a_joined_node_that_hears_no_other_is_cut_off_with_and_without_entry_points() {
     for (entry_points, peers_before) in [(0, 3), (1, 3), (1, 0)] {
         let cut = Facts { peers: 0, peers_before, entry_points, ..well() };
         let cut = Facts { alone_for: Some(Duration::from_secs(250)), ..cut };
@@ -58,7 +58,7 @@ fn who_had_joined_and_hears_nobody_is_cut_off_with_and_without_entry_points() {
 }
 
 #[test]
-fn an_entry_point_that_never_answered_is_said_however_long_it_lasts() {
+fn an_entry_point_that_never_answered_stays_a_reason() {
     for seconds in [1, 100_000] {
         let facts = Facts { entry_points: 2, entry_points_tried: 1, ..at(seconds) };
         assert_eq!(said(&facts), (Health::Offline, vec!["network.entry"]));
@@ -86,7 +86,7 @@ fn the_last_resort_is_told_where_it_is_used_and_what_it_has_brought() {
 }
 
 #[test]
-fn who_is_put_out_is_told_so_and_not_to_try_again() {
+fn a_revoked_node_is_told_so_and_not_to_try_again() {
     let flooded = Facts { stamps_needed: true, ..well() };
     assert_eq!(said(&flooded), (Health::Degraded, vec!["store.stamps"]));
     let unsolved = Facts { own_trouble: Some(OwnTrouble::Unsolved), ..well() };
@@ -134,7 +134,7 @@ fn a_clock_that_is_off_by_more_than_a_minute_is_told_with_its_direction() {
 }
 
 #[test]
-fn several_reasons_are_told_with_the_worst_first() {
+fn several_reasons_are_listed_with_the_worst_first() {
     let facts = Facts {
         peers: 0,
         clock_offset_ms: Some(-90_000),

@@ -89,7 +89,7 @@ fn siblings_are_counted_and_other_kinds_fold_to_one_value() {
 }
 
 #[test]
-fn a_value_whose_life_is_over_is_none() {
+fn an_expired_value_is_no_value() {
     let values = [("old", 1_000), ("new", 1_001)];
     let context = Context::new();
     let kind = Kind::Siblings;

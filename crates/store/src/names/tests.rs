@@ -109,7 +109,7 @@ fn each_space_has_its_own_names_and_internal_records_have_none() {
 }
 
 #[test]
-fn a_deletion_is_told_and_what_expired_or_was_removed_is_not() {
+fn deletions_are_reported_and_expired_or_removed_records_are_not() {
     let mut store = with(&["gone", "stays", "removed"]);
     store.apply(&[merge(envelope(Space::Commons, "gone", 2, None))]);
     let key = Space::Commons.key(&Name::new("removed").expect("name")).expect("a key");

@@ -409,7 +409,7 @@ fn slow_sources_do_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_liar_is_dropped_and_the_result_is_right() {
+fn a_source_that_sends_wrong_bytes_is_dropped_and_the_result_is_right() {
     let mut net = Net::new(64 << 20);
     net.peer(1, 10.0 * MIB);
     net.peer(2, 10.0 * MIB).corrupt_every = Some(100);
@@ -560,7 +560,7 @@ fn a_fetch_that_is_given_up_says_so_and_stops_its_streams() {
 }
 
 #[test]
-fn whoever_fetches_gives_what_it_has() {
+fn a_fetching_node_serves_the_parts_it_has() {
     let mut net = Net::new(64 << 20);
     net.peer(1, 5.0 * MIB);
     net.begin();

@@ -115,7 +115,7 @@ fn a_ticket_survives_being_pasted_with_line_breaks_and_capitals() {
 }
 
 #[test]
-fn a_wrong_or_missing_character_in_a_ticket_is_told() {
+fn a_wrong_or_missing_character_in_a_ticket_is_reported() {
     let text = ticket(1).to_string();
     for at in TICKET_SCHEME.len()..text.len() {
         let mut spoilt = text.clone().into_bytes();

@@ -246,7 +246,7 @@ fn a_refusal_of_a_version_is_read_from_any_version_and_nothing_else_is() {
 /// Later versions add requests (DialBack 11, Punch 12, Relay 13). A node that does not know them refuses them
 /// with its supported versions.
 #[test]
-fn a_request_of_an_unknown_number_is_told_apart_from_garbage() {
+fn a_request_of_an_unknown_number_is_distinguished_from_garbage() {
     for (bytes, expected) in [
         ([2, 0x82, 11, 0x80], DecodeError::Unknown),
         ([2, 0x82, 13, 0x80], DecodeError::Unknown),

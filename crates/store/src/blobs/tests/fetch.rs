@@ -191,7 +191,7 @@ fn threads_that_bring_the_same_granules_write_each_once() {
 }
 
 #[test]
-fn a_blob_of_another_size_than_was_said_does_not_get_in() {
+fn a_blob_of_another_size_than_announced_is_refused() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (_seed, from) = seeded(here.path(), &bytes(100_000, 1));
     let store = open(there.path());

@@ -62,7 +62,7 @@ proptest! {
 }
 
 #[test]
-fn a_file_of_another_size_than_was_said_is_refused() {
+fn a_file_of_another_size_than_announced_is_refused() {
     let here = tempfile::tempdir().unwrap();
     let (mut sources, _) = files(&here.path().join("files"), &[100, 200]);
     sources[1].bytes = 199;

@@ -106,7 +106,7 @@ fn the_second_guess_is_made_where_the_first_is_wrong() {
 }
 
 #[test]
-fn parts_that_nobody_wants_are_left_out_of_the_tree() {
+fn unwanted_parts_are_left_out_of_the_tree() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let content = bytes(5 * MIB, 3);
     let (_seed, from) = seeded(here.path(), &content);
@@ -190,7 +190,7 @@ fn reused_bytes_survive_a_restart_and_are_written_where_the_files_are() {
 }
 
 #[test]
-fn what_a_fetch_put_somewhere_is_told_from_what_somebody_changed() {
+fn fetched_files_are_distinguished_from_changed_ones() {
     let folder = tempfile::tempdir().unwrap();
     let there = folder.path().join("to/kitchen");
     std::fs::create_dir_all(there.join("deep")).unwrap();

@@ -5,7 +5,7 @@ use crate::command::Gone;
 use potluck_wire::Hint;
 
 #[test]
-fn a_source_that_says_why_it_has_nothing_is_believed_at_once_if_nobody_else_has_it() {
+fn a_source_without_the_blob_is_believed_at_once_if_it_is_the_only_one() {
     for (reason, error, at_most) in [
         (Refusal::Changed, FetchError::Changed, 0.1),
         (Refusal::Unshared, FetchError::Unshared, 0.1),

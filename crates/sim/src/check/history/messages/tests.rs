@@ -108,7 +108,7 @@ fn a_message_comes_soon_unless_a_fault_holds_it_up() {
 }
 
 #[test]
-fn a_subscription_is_not_told_what_was_published_long_before() {
+fn a_subscription_gets_no_messages_from_long_before() {
     let broken = |opened| {
         let mut heard = said(&["3"]);
         heard[0].0 = s(40);
