@@ -1,20 +1,19 @@
 //! Every code that an error carries: in problem JSON, in `--json` output and in the log. `potluck doctor
 //! --explain CODE` and `docs/errors.md` print this table.
-//!
-//! **Invariant:** a code that is used is here, and one that is here is used: `cargo xtask tidy` compares
+//! **Invariant:** the table has every code that the program uses, and no other: `cargo xtask tidy` compares
 //! them. A code never changes its meaning.
 
 /// An error or a line of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ErrorCode {
     pub(crate) code: &'static str,
-    /// When it happens, and whether anything changed.
+    /// When the error occurs, and whether anything changed.
     pub(crate) when: &'static str,
     /// What to do, in a sentence.
     pub(crate) action: &'static str,
 }
 
-/// The error that is written so.
+/// The error with this code.
 pub(crate) fn find(code: &str) -> Option<&'static ErrorCode> {
     ERRORS.iter().chain(LINES).find(|known| known.code == code)
 }

@@ -24,7 +24,7 @@ const ENTRY_LOOK: Duration = Duration::from_millis(100);
 /// Largest body: enough for as many entry points as a node keeps.
 const JOIN_BYTES_MAX: usize = 64 * 1024;
 
-/// Enter the network by further nodes.
+/// Join the network through further nodes.
 #[utoipa::path(post, path = "/v1/join",
     request_body = JoinRequest,
     responses(

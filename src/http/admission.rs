@@ -71,7 +71,7 @@ pub(super) fn problem(error: potluck::Error) -> Problem {
     }
 }
 
-/// Make a ticket that lets machines in.
+/// Make a ticket that admits machines.
 #[utoipa::path(post, path = "/v1/invites",
     request_body = InviteRequest,
     responses(
@@ -146,7 +146,7 @@ pub(super) async fn cancel(
     Ok(json(&Cancelled { ticket: key.to_string() }))
 }
 
-/// Put a member out.
+/// Revoke a member.
 #[utoipa::path(post, path = "/v1/revocations",
     request_body = RevokeRequest,
     responses(
@@ -166,7 +166,7 @@ pub(super) async fn revoke(
     Ok(json(&Revoked { public_key: key.to_string(), node_id }))
 }
 
-/// The network, and how this node is in it.
+/// The network, and the admission of this node.
 #[utoipa::path(get, path = "/v1/network", responses((status = 200, body = NetworkView)))]
 pub(super) async fn network(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let settings = app.node().network_settings().await?;

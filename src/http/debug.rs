@@ -49,7 +49,7 @@ pub(super) async fn routing_table(State(app): State<Arc<App>>) -> Result<Respons
     Ok(json(&views::routing_table(app.node().node_id().to_string(), &table)))
 }
 
-/// What this node holds of a record, and which replicas hold what.
+/// This node's copy of a record, and the copies of the replicas.
 #[utoipa::path(get, path = "/debug/data",
     params(
         ("key" = Option<String>, Query, description = "the record's name"),
@@ -81,7 +81,7 @@ pub(super) async fn data(
     }))
 }
 
-/// Which version of a record this node holds, and how the replicas compare.
+/// The version of a record on this node, and how the replicas compare.
 #[utoipa::path(get, path = "/debug/version",
     params(
         ("key" = Option<String>, Query, description = "the record's name"),

@@ -29,9 +29,9 @@ pub(super) struct DoctorQuery {
     evidence: bool,
 }
 
-/// What is wrong with this node and its network, worst first, each with evidence, advice and a command.
-/// It asks the replicas of up to 24 records what they hold, and makes a lookup; that takes some seconds
-/// at most, and one is made at a time.
+/// Examine this node and its network: findings, the worst first, each with evidence, advice and a command.
+/// The node asks the replicas of up to 24 records and makes a lookup; that takes some seconds at most.
+/// Examinations run one at a time.
 #[utoipa::path(get, path = "/v1/doctor",
     params(
         ("all" = Option<bool>, Query, description = "list every check that was made, too"),

@@ -18,12 +18,12 @@ use crate::api::rfc3339;
 /// Interval at which the node's health and its transfers are read.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What happens to this node and to the members it knows, from now on. Each event is an object with
-/// `type` (also the event's name) and `at`: `member` (`id`, `address`, `change`: joined, suspected,
-/// refuted, died, left, returned or revoked), `neighbour` (`id`, `address`, `change`: up or down,
-/// `cause`), `sibling` (`id`, `address`, `change`: joined or left), `joined`, `isolated`, `reunited`,
-/// `health` (`health`, `reasons`; once at the start, then when it changes), `transfer` (a fetch, as
-/// in `/v1/fetches`) and `missed` (`count` events, if they are not taken as fast as they come).
+/// The events of this node and of the members it knows, from now on. Each event is an object with `type`
+/// (also the event's name) and `at`: `member` (`id`, `address`, `change`: joined, suspected, refuted, died,
+/// left, returned or revoked), `neighbour` (`id`, `address`, `change`: up or down, `cause`), `sibling` (`id`,
+/// `address`, `change`: joined or left), `joined`, `isolated`, `reunited`, `health` (`health`, `reasons`;
+/// once at the start, then when it changes), `transfer` (a fetch, as in `/v1/fetches`) and `missed` (`count`
+/// events, if the client does not read them fast enough).
 #[utoipa::path(get, path = "/v1/events",
     responses((status = 200, body = String, content_type = "text/event-stream")))]
 pub(super) async fn events(State(app): State<Arc<App>>) -> Response {

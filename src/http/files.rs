@@ -216,7 +216,7 @@ async fn point(app: &App, name: Name, link: &str) -> Result<Option<Response>, Pr
     }
 }
 
-/// What this node has, page by page in the order of the ids.
+/// The files of this node, page by page in the order of the ids.
 #[utoipa::path(get, path = "/v1/files",
     params(
         ("after" = Option<String>, Query, description = "an id, of a file or not: the page begins behind it"),
@@ -235,7 +235,7 @@ pub(super) async fn list(
     Ok(json(&Files { files: page.files.iter().map(entry).collect(), next }))
 }
 
-/// What this node offers, page by page: of a page of its files those that it offers.
+/// The files that this node offers, page by page; a page may have fewer entries than its limit.
 #[utoipa::path(get, path = "/v1/shares",
     params(
         ("after" = Option<String>, Query, description = "an id, of a file or not: the page begins behind it"),
@@ -255,7 +255,7 @@ pub(super) async fn list_shares(
     Ok(json(&Shares { shares, next }))
 }
 
-/// Offer a file no longer, and forget it.
+/// Stop offering a file, and forget it.
 #[utoipa::path(delete, path = "/v1/files/{id}",
     params(
         ("id" = String, Path, description = "as in the list of files"),
@@ -295,7 +295,7 @@ pub(super) async fn pin(
     Ok(json(&Pin { id: id.to_string(), pinned: true }))
 }
 
-/// Let a file go when its room is needed.
+/// Allow a file to be removed when its room is needed.
 #[utoipa::path(delete, path = "/v1/pins/{id}",
     params(("id" = String, Path, description = "as in the list of files")),
     responses(
@@ -311,7 +311,7 @@ pub(super) async fn unpin(
     Ok(json(&Pin { id: id.to_string(), pinned: false }))
 }
 
-/// Make room in the cache, or say what would go and why the rest stays.
+/// Make room in the cache, or report what would be removed and why the rest stays.
 #[utoipa::path(post, path = "/v1/gc",
     params(("dryRun" = Option<bool>, Query, description = "only say it")),
     responses((status = 200, body = Gc)))]

@@ -20,9 +20,9 @@ const SPAN_MIN: Duration = Duration::from_secs(1);
 /// Length at which a new period begins.
 const SPAN_MAX: Duration = Duration::from_secs(10);
 
-/// What members and topics do. Rates are over the last seconds before, at the first look since the
-/// start; they count control datagrams of all kinds, most of which are gossip where no records are
-/// read and written.
+/// State and counters of members and topics. Rates are over the last seconds, at the first request since the
+/// start; they count control datagrams of all kinds, most of which are gossip on a node that reads and writes
+/// no records.
 #[utoipa::path(get, path = "/debug/gossip/stats", responses((status = 200, body = api::GossipStats)))]
 pub(super) async fn stats(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let stats = app.node().stats().await.map_err(|_| Problem::stopped())?;

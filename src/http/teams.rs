@@ -56,7 +56,7 @@ pub(super) fn problem(error: &TeamError) -> Problem {
     }
 }
 
-/// Create a team that this node owns; one of this name that it owns already stays as it is.
+/// Create a team that this node owns. If it owns one of this name already, that one stays as it is.
 #[utoipa::path(post, path = "/v1/teams",
     request_body = TeamRequest,
     responses(
@@ -78,7 +78,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, json(&shown(&app, &list))).into_response())
 }
 
-/// Who may write in a team.
+/// The members that may write in a team.
 #[utoipa::path(get, path = "/v1/teams/{id}",
     params(("id" = String, Path, description = "The team's id")),
     responses(
@@ -95,7 +95,7 @@ pub(super) async fn show(
     Ok(json(&shown(&app, &list)))
 }
 
-/// Let a member write in a team that this node owns.
+/// Allow a member to write in a team that this node owns.
 #[utoipa::path(put, path = "/v1/teams/{id}/members/{key}",
     params(
         ("id" = String, Path, description = "The team's id"),
@@ -116,7 +116,7 @@ pub(super) async fn add(
     Ok(json(&shown(&app, &app.node().teams().add(team, key).await?)))
 }
 
-/// Take a member off the list of a team that this node owns.
+/// Remove a member from the list of a team that this node owns.
 #[utoipa::path(delete, path = "/v1/teams/{id}/members/{key}",
     params(
         ("id" = String, Path, description = "The team's id"),

@@ -53,8 +53,8 @@ fn too_long() -> Problem {
     TopicRefusal::TooLong.into()
 }
 
-/// Publish a message: the body. With `lines=true` each line of the body is a message, and the
-/// answer comes when all are on their way; the body is taken as fast as messages go.
+/// Publish the body as a message. With `lines=true` each line of the body is a message, and the answer is
+/// sent when the node has accepted all of them; the body is read as fast as the messages are published.
 #[utoipa::path(post, path = "/v1/topics/{*topic}",
     params(
         ("topic" = String, Path, description = "the topic, 1 to 128 bytes"),
@@ -90,9 +90,9 @@ pub(super) async fn publish(
     Ok((StatusCode::ACCEPTED, json(&published)).into_response())
 }
 
-/// Messages of a topic as they come, each an event with its id and the message as data; an event
-/// `base64` where it is no text. `lagged` tells of messages that are missing. With `Last-Event-ID`
-/// it begins behind that message, with what the node still keeps from then.
+/// The messages of a topic, each an event with its id and the message as data; a message that is not text is
+/// an event `base64`. An event `lagged` reports missing messages. With `Last-Event-ID` the stream begins
+/// after that message, with the messages that the node still keeps.
 #[utoipa::path(get, path = "/v1/topics/{*topic}",
     params(
         ("topic" = String, Path, description = "the topic, 1 to 128 bytes"),

@@ -28,9 +28,9 @@ pub(super) struct WatchQuery {
     space: Option<String>,
 }
 
-/// A record as it is now, and again after each change: events with an id, each an object in JSON. Changes
-/// that follow each other fast come as one, with a gap; the last one always comes. With
-/// `Last-Event-ID` the first event comes only if the record has changed since that one.
+/// A record as it is now, and again after each change: events with an id, each an object in JSON. Changes in
+/// quick succession are one event, with a gap; the last one is always sent. With `Last-Event-ID` the first
+/// event is sent only if the record has changed since that event.
 #[utoipa::path(get, path = "/v1/watch/{*name}",
     params(
         ("name" = String, Path, description = "the record's name; its key in space `content`"),

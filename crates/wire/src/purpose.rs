@@ -1,30 +1,30 @@
-//! What bytes between nodes are for: the answer to "what uses my line".
+//! The purposes of bytes between nodes: they answer what uses a node's bandwidth.
 //!
-//! A message is known by its number alone, so that counting costs no decoding. Answers go to the purpose of
-//! the question that they belong to.
+//! The number of a message determines its purpose, so counting needs no decoding. Answers have the purpose of
+//! their requests.
 
 use minicbor::Decoder;
 
-/// What bytes are for.
+/// The purpose of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
-    /// Whether nodes are alive: pings of contacts and members, and the tries through others.
+    /// Liveness: pings of contacts and members, and indirect probes.
     Probe,
-    /// Finding the nodes close to a key, with the small records that come along.
+    /// Lookups of the nodes close to a key, with the small records in their answers.
     Lookup,
     /// Writing and reading records, listing names, watches.
     Record,
-    /// Keeping replicas equal: offers, pulls, comparisons. A large record is read by pulls, too.
+    /// Repair of replicas: offers, pulls, comparisons. Large records are also read by pulls.
     Repair,
-    /// Records of members, and the messages of topics.
+    /// Member records and the messages of topics.
     Gossip,
     /// Searches.
     Search,
-    /// Pieces of files, and which pieces a node has.
+    /// Pieces of files, and lists of the pieces that a node has.
     File,
-    /// Protocols of applications.
+    /// Application protocols.
     Application,
-    /// Greetings, proofs of addresses, certificates, and whatever was dropped unread.
+    /// Greetings, proofs of addresses, certificates, and messages that were dropped unread.
     Link,
 }
 
@@ -42,7 +42,7 @@ impl Purpose {
         Self::Link,
     ];
 
-    /// The word for it in metrics and in JSON.
+    /// The name of the purpose in metrics and in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Purpose {
         }
     }
 
-    /// Of an encoded request. Bytes that are none are for [`Purpose::Link`].
+    /// The purpose of an encoded request. Invalid bytes count as [`Purpose::Link`].
     #[must_use]
     pub fn of_request(message: &[u8]) -> Self {
         match numbers(message) {
@@ -67,7 +67,7 @@ impl Purpose {
             Some((2 | 15 | 16 | 17, _)) => Self::Record,
             Some((3 | 4 | 14 | 18, _)) => Self::Repair,
             Some((6, _)) => Self::File,
-            // Ping, ping-req and proof; the rest spreads what is known of members.
+            // Ping, ping-req and proof; the other member messages spread membership.
             Some((7, Some(0..=2))) => Self::Probe,
             Some((5 | 7 | 8, _)) => Self::Gossip,
             Some((9, _)) => Self::Search,
@@ -75,7 +75,7 @@ impl Purpose {
         }
     }
 
-    /// Of an encoded response. Bytes that are none are for [`Purpose::Link`].
+    /// The purpose of an encoded response. Invalid bytes count as [`Purpose::Link`].
     #[must_use]
     pub fn of_response(message: &[u8]) -> Self {
         match numbers(message) {
@@ -92,7 +92,7 @@ impl Purpose {
     }
 }
 
-/// The number of a message, and the number in it where it holds another one.
+/// The number of a message, and the number of the message inside it, if there is one.
 fn numbers(message: &[u8]) -> Option<(u32, Option<u32>)> {
     let mut decoder = Decoder::new(message.get(1..)?);
     decoder.array().ok()?;
@@ -115,32 +115,32 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Counts bytes that came.
+    /// Counts received bytes.
     pub fn note_received(&mut self, purpose: Purpose, bytes: u64) {
         let of = &mut self.received[purpose as usize];
         *of = of.saturating_add(bytes);
     }
 
-    /// Counts bytes that came under another purpose than they were first counted under.
+    /// Moves received bytes from the purpose they were first counted under to another one.
     pub fn move_received(&mut self, from: Purpose, to: Purpose, bytes: u64) {
         let of = &mut self.received[from as usize];
         *of = of.saturating_sub(bytes);
         self.note_received(to, bytes);
     }
 
-    /// Counts bytes that went.
+    /// Counts sent bytes.
     pub fn note_sent(&mut self, purpose: Purpose, bytes: u64) {
         let of = &mut self.sent[purpose as usize];
         *of = of.saturating_add(bytes);
     }
 
-    /// Bytes received for this.
+    /// Bytes received for this purpose.
     #[must_use]
     pub const fn received(&self, purpose: Purpose) -> u64 {
         self.received[purpose as usize]
     }
 
-    /// Bytes sent for this.
+    /// Bytes sent for this purpose.
     #[must_use]
     pub const fn sent(&self, purpose: Purpose) -> u64 {
         self.sent[purpose as usize]

@@ -32,7 +32,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Caching: the content of an id never changes.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
-/// What is asked for of a file.
+/// The query of a download.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct ContentQuery {
@@ -40,7 +40,7 @@ pub(in crate::http) struct ContentQuery {
     manifest: bool,
 }
 
-/// The bytes of a file; it is fetched from others meanwhile if it is not here.
+/// The bytes of a file; if this node does not have it, it fetches the file from others meanwhile.
 #[utoipa::path(method(get, head), path = "/v1/files/{id}",
     params(
         ("id" = String, Path, description = "the hash of its content"),

@@ -23,8 +23,8 @@ use crate::http::sse;
 /// Least time between two events.
 const EVENT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Begin to fetch a file or folder into a folder of this machine. If the same is being fetched
-/// already, that fetch is the answer.
+/// Begin to fetch a file or folder into a folder of this machine. If the same fetch is in progress already,
+/// it is the answer.
 #[utoipa::path(post, path = "/v1/fetches",
     request_body = FetchRequest,
     responses(
@@ -79,7 +79,7 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>) -> Response {
     json(&Jobs { fetches: app.jobs().views() })
 }
 
-/// How far a fetch is.
+/// The progress of a fetch.
 #[utoipa::path(get, path = "/v1/fetches/{job}",
     params(("job" = String, Path, description = "its id")),
     responses(
@@ -93,7 +93,7 @@ pub(in crate::http) async fn one(
     Ok(json(&app.jobs().find(&job)?.view()))
 }
 
-/// Call a fetch off. What came is kept, and the same fetch goes on from there.
+/// Cancel a fetch. The received bytes are kept, and the same fetch continues from there.
 #[utoipa::path(delete, path = "/v1/fetches/{job}",
     params(("job" = String, Path, description = "its id")),
     responses(
@@ -110,8 +110,8 @@ pub(in crate::http) async fn cancel(
     Ok(json(&job.view()))
 }
 
-/// How far a fetch is, again and again: `progress` at most twice a second, at last `done`, `failed`
-/// or `cancelled`. The data of each is the fetch.
+/// The progress of a fetch as events: `progress` at most twice a second, at last `done`, `failed` or
+/// `cancelled`. The data of each event is the fetch.
 #[utoipa::path(get, path = "/v1/fetches/{job}/events",
     params(("job" = String, Path, description = "its id")),
     responses(

@@ -1,4 +1,4 @@
-//! How long writes and reads of the last minutes took, from the histograms of the core.
+//! The durations of writes and reads in the last minutes, from the histograms of the core.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use potluck_kv::Stats;
 
 use crate::api::{CommandFigures, CommandTimes};
 
-/// The span that the figures are of. A longer one has more commands and forgets later.
+/// The period of the figures. A longer one covers more commands and older ones.
 const SPAN: Duration = Duration::from_secs(300);
-/// Between two looks that are kept. A shorter one costs memory: 320 bytes a look.
+/// Time between two kept readings. A shorter one costs memory: 320 bytes for each reading.
 const STEP: Duration = Duration::from_secs(15);
 
-/// Histograms of writes and reads as they were at some moments.
+/// Readings of the histograms of writes and reads.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
     looks: VecDeque<(Instant, Histogram, Histogram)>,
@@ -21,11 +21,11 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    /// Notes what they are now.
+    /// Adds a reading.
     pub(super) fn note(&mut self, now: Instant, stats: &Stats) {
         let look = (now, stats.put_times, stats.get_times);
         self.now = Some(look);
-        // The last one that is old enough stays: the figures are of the time since.
+        // The newest reading of at least this age stays: the figures are over the time since then.
         while self.looks.get(1).is_some_and(|(at, ..)| now.duration_since(*at) >= SPAN) {
             self.looks.pop_front();
         }
@@ -35,7 +35,7 @@ impl Spans {
         }
     }
 
-    /// What came since the oldest look.
+    /// The figures since the oldest reading.
     pub(super) fn figures(&self) -> CommandFigures {
         let Some((now, puts, gets)) = self.now else { return CommandFigures::default() };
         let before = self.looks.front().filter(|(at, ..)| *at < now);
