@@ -199,8 +199,8 @@ fn list(
         .ok()
 }
 
-/// How others get in: last, so that it stands at the end of what was printed. A ticket is a secret, so it
-/// is for a person at a terminal, and not for a log.
+/// How others can join, printed as the last line of the start. A ticket is a secret: it is made for a person at
+/// a terminal, and not for a log.
 async fn how_to_join(out: Out, node: &Node, is_new: bool) -> Option<String> {
     let contact = node.contact();
     let here = node.local_addresses().iter().any(|bound| bound.ip().is_unspecified())
@@ -226,7 +226,7 @@ async fn how_to_join(out: Out, node: &Node, is_new: bool) -> Option<String> {
             Some("no other node is known yet; potluck invite lets one in".to_owned())
         }
         Err(_) if node.open_invitation().is_some() => {
-            say_invitation(out, node, is_new, here, only).await;
+            open_invitation(out, node, is_new, here.then_some(only)).await
         }
         Err(_) if is_alone(node).await => {
             let name = &node.network().name;
@@ -240,17 +240,22 @@ async fn how_to_join(out: Out, node: &Node, is_new: bool) -> Option<String> {
     }
 }
 
-/// The line for the next machine of an `open` network. It is no secret. Said at the first start, and as long
-/// as no other node is known.
-async fn say_invitation(out: Out, node: &Node, is_new: bool, here: bool, only: &str) {
-    let Some(invitation) = node.open_invitation().filter(|_| !out.quiet) else { return };
+/// The line for the next machine of an `open` network. It is no secret. Printed at the first start, and as long
+/// as no other node is known. `only` says that this machine alone can use it.
+async fn open_invitation(
+    out: Out,
+    node: &Node,
+    is_new: bool,
+    only: Option<&str>,
+) -> Option<String> {
+    let invitation = node.open_invitation().filter(|_| !out.quiet)?;
     if !is_new && !is_alone(node).await {
-        return;
+        return None;
     }
-    out.note(match here {
-        true => format!("{only}: potluck up {invitation}"),
-        false => next_machine(&invitation.to_string()),
-    });
+    Some(match only {
+        Some(only) => format!("{only}: potluck up {invitation}"),
+        None => next_machine(&invitation.to_string()),
+    })
 }
 
 /// Whether the node is alone and has no entry points.
@@ -276,8 +281,8 @@ fn url_of(listener: &TcpListener) -> Result<String, Failure> {
     Ok(format!("http://{address}"))
 }
 
-/// Says that the node can be used, and how others get in; at a terminal a page goes on from then on. Ends only
-/// if that cannot be said.
+/// Prints that the node can be used, and how others join; at a terminal a page follows. Returns only if that
+/// cannot be printed.
 async fn say_when_ready(out: Out, node: &Node, is_new: bool, at: page::Place<'_>) -> Stop {
     if node.ready().await.is_ok() {
         notify::ready();

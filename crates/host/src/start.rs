@@ -186,31 +186,32 @@ fn run(
     let info = NodeInfo::new(contact, &network, socket.local_addrs(), at, former);
     let looking = looking_around(&network, socket.local_addrs(), clock, settings)?;
     let mut puzzles = None;
-    let (handle, ends) = Handle::new(info, clock, whereabouts.clone(), transport.clone(), |requests| {
-        lan::begin(looking, &requests);
-        let membership = admitted.map(|admitted| {
-            let filter = AdmissionFilter::new(requests.clone());
-            transport.set_door(&filter);
-            Membership::new(membership::Parts {
-                whereabouts: whereabouts.clone(),
-                network,
-                folder: folder.clone(),
-                clock,
-                admitted,
-                filter,
-                requests: requests.clone(),
-            })
+    let (handle, ends) =
+        Handle::new(info, clock, whereabouts.clone(), transport.clone(), |requests| {
+            lan::begin(looking, &requests);
+            let membership = admitted.map(|admitted| {
+                let filter = AdmissionFilter::new(requests.clone());
+                transport.set_door(&filter);
+                Membership::new(membership::Parts {
+                    whereabouts: whereabouts.clone(),
+                    network,
+                    folder: folder.clone(),
+                    clock,
+                    admitted,
+                    filter,
+                    requests: requests.clone(),
+                })
+            });
+            puzzles = solved.map(|(solver, proof)| {
+                let filter = AdmissionFilter::new(requests.clone());
+                transport.set_door(&filter);
+                Puzzles::new(solver, proof.epoch, filter, &requests)
+            });
+            let defences = settings.config.swarm.defences;
+            let files = blobs
+                .map(|blobs| Files::new(network_id, blobs, transport.clone(), requests, defences));
+            (files, membership)
         });
-        puzzles = solved.map(|(solver, proof)| {
-            let filter = AdmissionFilter::new(requests.clone());
-            transport.set_door(&filter);
-            Puzzles::new(solver, proof.epoch, filter, &requests)
-        });
-        let defences = settings.config.swarm.defences;
-        let files =
-            blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests, defences));
-        (files, membership)
-    });
     let (membership, files) = (handle.membership().ok().cloned(), handle.files().ok().cloned());
     files.iter().for_each(Files::begin_tasks);
     let drive = Drive::new(Parts {
