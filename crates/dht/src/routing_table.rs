@@ -416,6 +416,19 @@ impl RoutingTable {
         (sum / (count - far_half) as f64).round() as u64 + 1
     }
 
+    /// A careful estimate of the nodes in the network, this one included: the least that a member of the farther
+    /// half of the close group gives. Nodes that were made to be near raise the ranks of all others, and with
+    /// them the mean, but those of the farthest by the smallest factor.
+    #[must_use]
+    pub(crate) fn careful_size_estimate(&self) -> u64 {
+        let far_half = self.close_group.len() / 2;
+        let of_each = self.close_group.keys().enumerate().skip(far_half);
+        let least = of_each
+            .map(|(index, distance)| (index + 1) as f64 / distance.fraction().max(1e-18))
+            .fold(f64::INFINITY, f64::min);
+        if least.is_finite() { least.round() as u64 + 1 } else { self.entries.len() as u64 + 1 }
+    }
+
     /// The table, for diagnosis.
     #[must_use]
     pub fn view(&self, now: Instant) -> TableView {

@@ -168,7 +168,7 @@ impl Dht {
         }
         let shared = self.me.id.distance(&Key::from(peer.id)).leading_zeros();
         let crowds = self.table.crowds(shared);
-        let nodes = self.table.network_size_estimate();
+        let nodes = self.table.careful_size_estimate();
         let near = Near { shared, crowds, nodes };
         let plausible = self.validator.is_plausible_distance(now, &peer.id, &near);
         self.stats.updates_refused_distance += u64::from(!plausible);

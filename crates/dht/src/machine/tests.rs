@@ -6,6 +6,7 @@ use super::*;
 use crate::testing::{closest, dht, network, peers};
 
 mod entries;
+mod newcomers;
 mod refusals;
 
 fn pings(outputs: &[Output]) -> Vec<(QueryId, Contact)> {
