@@ -74,7 +74,7 @@ pub fn typed(text: &str, say: &mut Say<'_>) {
     if let Ok(path) = path {
         assert!(path.is_ascii() && !path.contains(char::is_whitespace), "{path:?}");
     }
-    let harmless = |shown: &str| !shown.chars().any(|letter| letter.is_control());
+    let harmless = |shown: &str| !shown.chars().any(char::is_control);
     let shown = text::printable(text);
     assert!(harmless(&shown), "{shown:?}");
     let shown = text::escaped(text.as_bytes());

@@ -118,7 +118,7 @@ pub fn run(
     run.report.rounds = 0;
     run.report.accepted = 0;
     while run.report.rounds < plan.rounds
-        && (run.report.rounds % 1024 != 0 || begin.elapsed() < plan.time)
+        && (!run.report.rounds.is_multiple_of(1024) || begin.elapsed() < plan.time)
     {
         let input = mutate::input(&mut rng, target.form, &pool);
         if !guarded(&mut run, &input, on_failure) {

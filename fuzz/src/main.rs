@@ -22,6 +22,8 @@ An input that breaks a rule is written to fuzz/failed/TARGET, and how to replay 
 
 /// Bytes of the corpus of one target. Raising it keeps rarer inputs, and makes the repository larger.
 const CORPUS_BYTES_MAX: usize = 32 * 1024;
+/// Inputs of it, the shortest ones.
+const CORPUS_INPUTS_MAX: usize = 150;
 
 #[derive(Default)]
 struct Wanted {
@@ -100,7 +102,8 @@ fn feed(wanted: &Wanted) -> Result<(), String> {
         report.found.extend(known);
         say(target, wanted.seed, &report);
         if wanted.keep {
-            let kept = minimised(target, report.found, CORPUS_BYTES_MAX);
+            let mut kept = minimised(target, report.found, CORPUS_BYTES_MAX);
+            kept.truncate(CORPUS_INPUTS_MAX);
             let bytes: usize = kept.iter().map(Vec::len).sum();
             println!("  corpus: {} inputs, {bytes} bytes", kept.len());
             corpus::replace(&folder, target, &kept).map_err(unreadable)?;

@@ -33,8 +33,8 @@ impl<'a> Script<'a> {
     }
 
     /// All that is left.
-    pub(crate) const fn rest(&mut self) -> &'a [u8] {
-        std::mem::replace(&mut self.0, &[])
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
     }
 
     /// A text of the bytes drawn.

@@ -354,7 +354,7 @@ pub(super) fn check_range(headers: &HeaderMap, bytes: u64, say: &mut crate::fuzz
 pub(super) fn check_names(name: &str, say: &mut crate::fuzzing::Say<'_>) {
     say("type", false, &media::content_type(name));
     let header = media::disposition(name);
-    assert!(header.to_str().is_ok_and(|text| text.is_ascii()), "{header:?}");
+    assert!(header.to_str().is_ok_and(str::is_ascii), "{header:?}");
     upload::check(name.as_bytes(), say);
 }
 

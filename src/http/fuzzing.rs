@@ -77,7 +77,7 @@ impl Api {
             let endless =
                 parts.headers.get(CONTENT_TYPE).is_some_and(|it| it == "text/event-stream");
             let body = if endless { None } else { body.collect().await.ok() };
-            (parts.status, parts.headers, body.map(|body| body.to_bytes()))
+            (parts.status, parts.headers, body.map(http_body_util::Collected::to_bytes))
         });
         assert!(status != StatusCode::INTERNAL_SERVER_ERROR, "{target:?}: {status} {body:?}");
         let kind =
