@@ -181,7 +181,8 @@ fn blobs(folder: &Folder, work: &Path, touched: bool, seen: &mut Seen) {
 
 /// Samples: each way to spoil some of the files.
 pub(super) fn samples() -> Vec<Vec<u8>> {
-    let ways =
-        (0..7).flat_map(|way| (0..24).step_by(4).map(move |file| vec![0, file, 0, 0, 9, way, 5, 1, 2, 3]));
+    let ways = (0..7).flat_map(|way| {
+        (0..24).step_by(4).map(move |file| vec![0, file, 0, 0, 9, way, 5, 1, 2, 3])
+    });
     ways.collect()
 }
