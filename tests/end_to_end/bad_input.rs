@@ -37,7 +37,7 @@ fn wrong_usage_is_refused_without_any_node() {
         (&["up", "--admission", "lab", "--listen", "nonsense"], "--listen"),
         (&["up", "--admission", "lab", "--listen", "[fe80::1%lo]:7"], "--listen"),
         (&["up", "--admission", "friends"], "--admission"),
-        (&["up", "--admission", "open"], "lab"),
+        (&["up", "--admission", "open"], "--network NAME"),
         (&["up", "--data", "/nowhere", "10.0.0.1:7"], "--admission lab"),
         (&["up", "--data", "/nowhere", "potluck-ticket:abc"], "copy it again"),
         (&["up", "--data", "/nowhere", "--ticket-file", "/nowhere/at/all"], "/nowhere/at/all"),

@@ -79,7 +79,8 @@ fn records_and_files_outlive_four_of_twelve_nodes_of_many_subnets() {
     nodes[2].good(&["put", "plan", "weed", "--space", &format!("team/{team}")]);
     // A file, fetched by its link and by the record of its name.
     let bytes = noise(1, 300_000);
-    let source = data(3).join("seeds.bin");
+    let source = data(3).join("files").join("seeds.bin");
+    std::fs::create_dir_all(data(3).join("files")).expect("made");
     std::fs::write(&source, &bytes).expect("written");
     let link = nodes[3].good(&["share", source.to_str().expect("text")]);
     let link = link.trim();
@@ -89,6 +90,8 @@ fn records_and_files_outlive_four_of_twelve_nodes_of_many_subnets() {
         let path = fetched(&nodes[reader], wanted, &data(reader));
         assert_eq!(std::fs::read(path).expect("read"), bytes);
     }
+
+    assert!(nodes[9].good(&["search", "seeds"]).contains("seeds.bin"));
 
     // Four are killed without a word, among them the founder and the one that shared.
     let killed = [0, 2, 3, 8];

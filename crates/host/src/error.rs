@@ -97,8 +97,8 @@ pub enum StartError {
     /// An `invite` network is entered by a ticket.
     #[error(
         "an `invite` network is entered with a ticket: run `potluck invite` on one of its nodes and \
-         `potluck up TICKET` here; for an open network paste the line that its nodes print, for one without admission control add \
-         `--admission lab`"
+         `potluck up TICKET` here; for an open network paste the line that its nodes print, for one \
+         without admission control add `--admission lab`"
     )]
     NoTicket,
     /// The ticket is another network's.

@@ -13,6 +13,7 @@ use potluck_link::{Gatekeeper, PuzzleGate};
 use potluck_node::{Node, Start};
 use potluck_wire::LanKey;
 use potluck_wire::puzzle::PuzzleProof;
+use tokio::sync::mpsc;
 
 use crate::addresses::{Watch, Whereabouts};
 use crate::clock::Clock;
@@ -23,6 +24,7 @@ use crate::folder::{DataFolder, NetworkInfo, random_bytes};
 use crate::handle::{Handle, NodeInfo};
 use crate::membership::{self, Admitted, Membership};
 use crate::puzzles::{Puzzles, Searches, Solver};
+use crate::request::Request;
 use crate::settings::{Keep, Settings};
 use crate::socket::Sockets;
 use crate::transport::{AdmissionFilter, Transport, TransportConfig};
@@ -92,7 +94,22 @@ struct Entering {
     /// In an `invite` network.
     admitted: Option<Admitted>,
     /// In an `open` network.
-    solved: Option<(Solver, PuzzleProof)>,
+    solved: Option<Solved>,
+}
+
+/// A node of an `open` network that solved its puzzles.
+struct Solved {
+    solver: Solver,
+    proof: PuzzleProof,
+}
+
+impl Solved {
+    /// The puzzles of the running node, with the filter of its connections.
+    fn begin(self, transport: &Transport, requests: &mpsc::Sender<Request>) -> Puzzles {
+        let filter = AdmissionFilter::new(requests.clone());
+        transport.set_door(&filter);
+        Puzzles::new(self.solver, self.proof.epoch, filter, requests)
+    }
 }
 
 /// The solution of the puzzle of an `open` network: the one that is kept, or a new one.
@@ -101,7 +118,7 @@ async fn solve(
     folder: Option<&DataFolder>,
     clock: Clock,
     searches: &Searches,
-) -> Result<Option<(Solver, PuzzleProof)>, StartError> {
+) -> Result<Option<Solved>, StartError> {
     let key = kept.identity.public_key();
     let Some(solver) = Solver::new(&kept.network, key, folder.cloned(), clock)? else {
         return Ok(None);
@@ -109,7 +126,7 @@ async fn solve(
     let search = searches.handle();
     let solving = tokio::task::spawn_blocking(move || {
         let proof = solver.proof(&search)?;
-        Ok((solver, proof))
+        Ok(Solved { solver, proof })
     });
     solving.await.map_err(|_| StartError::BrokenOff)?.map(Some)
 }
@@ -157,29 +174,21 @@ fn run(
     let Entering { admitted, solved } = entering;
     let Kept { identity, former, network, mut remembered, store, blobs, .. } = kept;
     let mut entry_points = settings.entry_points.clone();
-    if let (Some(admitted), Some(authority)) = (&admitted, network.authority) {
-        let shown = Some(admitted.certificate.clone());
-        let revocations = admitted.revocations.clone();
-        node = node.with_gatekeeper(Gatekeeper::new(network.id, authority, shown, revocations));
-        node = with_kept_settings(node, folder.as_ref());
+    node = with_door(node, &network, folder.as_ref(), admitted.as_ref(), solved.as_ref());
+    if let Some(admitted) = &admitted {
         entry_points.extend(admitted.issuers.iter().copied().map(EntryPoint::Contact));
         if settings.network.ticket.is_none() {
             // The issuers may be gone for good, so they are tried beside the contacts of the last run.
             remembered.splice(..0, admitted.issuers.iter().copied());
         }
     }
-    if let Some((solver, proof)) = &solved {
-        let gate = PuzzleGate::new(network.id, solver.difficulty(), Some(*proof));
-        node = node.with_puzzle_gate(gate);
-    }
     let socket = Arc::new(socket);
     let transport =
         Transport::new(&identity, &network.id, Arc::clone(&socket), TransportConfig::default());
     transport.set_rates(settings.rates.upload, settings.rates.download);
     let network_id = network.id;
-    let disk =
-        store.start(identity.public_key().node_id(&network_id)).map_err(StartError::Thread)?;
     let contact = Contact::new(identity.public_key(), address);
+    let disk = store.start(contact.public_key.node_id(&network_id)).map_err(StartError::Thread)?;
     let whereabouts = Whereabouts::new(contact);
     let watch = Watch::new(socket.local_addrs(), settings.advertise.map(|_| address));
     let at = folder.as_ref().map(|folder| folder.path().to_owned());
@@ -202,17 +211,13 @@ fn run(
                     requests: requests.clone(),
                 })
             });
-            puzzles = solved.map(|(solver, proof)| {
-                let filter = AdmissionFilter::new(requests.clone());
-                transport.set_door(&filter);
-                Puzzles::new(solver, proof.epoch, filter, &requests)
-            });
+            puzzles = solved.map(|solved| solved.begin(&transport, &requests));
             let defences = settings.config.swarm.defences;
             let files = blobs
                 .map(|blobs| Files::new(network_id, blobs, transport.clone(), requests, defences));
             (files, membership)
         });
-    let (membership, files) = (handle.membership().ok().cloned(), handle.files().ok().cloned());
+    let files = handle.files().ok().cloned();
     files.iter().for_each(Files::begin_tasks);
     let drive = Drive::new(Parts {
         node,
@@ -228,11 +233,34 @@ fn run(
         entry_points,
         dns_fallback: settings.finding.names(),
         files,
-        membership,
+        membership: handle.membership().ok().cloned(),
         puzzles,
     });
     tokio::spawn(drive.run());
     Ok(handle)
+}
+
+/// The node with the door of its network: certificates, puzzles, or none.
+fn with_door(
+    node: Node,
+    network: &NetworkInfo,
+    folder: Option<&DataFolder>,
+    admitted: Option<&Admitted>,
+    solved: Option<&Solved>,
+) -> Node {
+    match (admitted.zip(network.authority), solved) {
+        (Some((admitted, authority)), _) => {
+            let shown = Some(admitted.certificate.clone());
+            let revocations = admitted.revocations.clone();
+            let door = Gatekeeper::new(network.id, authority, shown, revocations);
+            with_kept_settings(node.with_gatekeeper(door), folder)
+        }
+        (None, Some(Solved { solver, proof })) => {
+            let gate = PuzzleGate::new(network.id, solver.difficulty(), Some(*proof));
+            node.with_puzzle_gate(gate)
+        }
+        (None, None) => node,
+    }
 }
 
 /// The node with the settings of the network that were in force in its last run.
