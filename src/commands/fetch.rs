@@ -24,6 +24,8 @@ use crate::up::on_first_signal;
 /// Pause between two questions for the progress: at first, and at most.
 const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The code of the answer that the network has no space commons.
+const NO_COMMONS: &str = "noCommons";
 /// Longest line that is read; a link is shorter.
 const LINE_BYTES_MAX: u64 = 4096;
 /// Problem codes of a node that cannot write where this program can.
@@ -78,7 +80,12 @@ fn parsed(text: &str) -> Result<FileLink, Failure> {
 
 /// The link that a record holds.
 fn of_record(client: &Client, name: &str) -> Result<FileLink, Failure> {
-    let answer = client.request("GET", &kv_path("/v1/kv", name, &[])?, &[], None)?;
+    let mut answer = client.request("GET", &kv_path("/v1/kv", name, &[])?, &[], None)?;
+    if answer.status == 403 && answer.failure().code == NO_COMMONS {
+        let (space, name) = in_space(name);
+        let path = kv_path("/v1/kv", name, &[("space", Some(space.to_owned()))])?;
+        answer = client.request("GET", &path, &[], None)?;
+    }
     if answer.status == 409 {
         return Err(answer.failure().hint(put::merge_hint(name)));
     }
@@ -88,6 +95,16 @@ fn of_record(client: &Client, name: &str) -> Result<FileLink, Failure> {
         Failure::new(Exit::Usage, "badLink", format!("the record {name} holds no link"))
             .hint("see it with potluck get; potluck share PATH --as NAME makes one that does")
     })
+}
+
+/// The record that a name means in an `open` network, which has no space commons: `own/<public key>/NAME` and
+/// `team/<id>/NAME` say whose it is, and any other name is one of the node's own space.
+fn in_space(name: &str) -> (&str, &str) {
+    let split = name.match_indices('/').nth(1).map(|(at, _)| name.split_at(at));
+    let named = split.filter(|(space, name)| {
+        (space.starts_with("own/") || space.starts_with("team/")) && name.len() > 1
+    });
+    named.map_or(("own", name), |(space, name)| (space, &name[1..]))
 }
 
 /// Lets the node fetch into the folder; returns the reason if it cannot.
@@ -223,6 +240,21 @@ fn ended(fetched: &FetchedFile) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_without_commons_says_whose_record_it_is() {
+        let key = format!("own/{}", "ab".repeat(32));
+        for (name, space, rest) in [
+            ("seeds", "own", "seeds"),
+            ("garden/seeds", "own", "garden/seeds"),
+            ("own/", "own", "own/"),
+            (&format!("{key}/a/b"), &key, "a/b"),
+            ("team/0123/plan", "team/0123", "plan"),
+            ("team/0123/", "own", "team/0123/"),
+        ] {
+            assert_eq!(in_space(name), (space, rest));
+        }
+    }
 
     #[test]
     fn a_damaged_link_is_wrong_usage() {

@@ -172,7 +172,8 @@ fn a_network_is_made_named_and_entered_by_the_line_that_it_prints() {
     // The second start needs no word of the network and is the same node.
     let id = node_id(&founder);
     founder.kill();
-    let again = Node::start_as(&data("a"), &mut up(&data("a"), &any_port()));
+    let mut again = up(&data("a"), &any_port());
+    let again = Node::start_as(&data("a"), again.arg(&second.contact));
     assert_eq!(node_id(&again), id);
     wait_until("it is back", || peers(&again) == 2);
 }
