@@ -69,8 +69,11 @@ async fn what_cannot_be_is_refused_in_a_sentence() {
     let bare = || Node::builder().listen(([127, 0, 0, 1], 0).into());
     let without_folder = refusal(bare().network("t").admission(Admission::Lab)).await;
     assert!(matches!(without_folder, StartError::NoFolder), "{without_folder}");
-    let open = refusal(node().admission(Admission::Open)).await;
-    assert!(open.to_string().contains("`invite` and `lab` exist yet"), "{open}");
+    let nameless = refusal(bare().in_memory().admission(Admission::Open)).await;
+    assert!(matches!(nameless, StartError::NoNetwork), "{nameless}");
+    let hard = node().difficulty(potluck::Difficulty::DEFAULT);
+    let hard = refusal(hard).await;
+    assert!(matches!(hard, StartError::DifficultyOfOpen), "{hard}");
     let ticket = refusal(node().ticket("potluck-ticket:nonsense")).await;
     assert!(ticket.to_string().contains("copy it again"), "{ticket}");
     let many = (0..4).fold(node(), |node, _| node.listen(([127, 0, 0, 1], 0).into()));
