@@ -50,17 +50,14 @@ pub(crate) fn wrapped(line: &str, columns: usize) -> Vec<String> {
     let indent = line.len() - line.trim_start().len();
     let indent = " ".repeat(if indent == 0 { 2 } else { indent.max(10) });
     let (mut pieces, mut piece) = (Vec::new(), String::new());
-    for word in line.split(' ') {
+    for (at, word) in line.split(' ').enumerate() {
         let begins = piece.trim().is_empty();
         if !begins && piece.width() + 1 + word.width() > columns {
             pieces.push(std::mem::replace(&mut piece, indent.clone()));
-            piece.push_str(word);
-        } else {
-            if !(piece.is_empty() && pieces.is_empty() && !word.is_empty()) {
-                piece.push(' ');
-            }
-            piece.push_str(word);
+        } else if at > 0 {
+            piece.push(' ');
         }
+        piece.push_str(word);
     }
     pieces.push(piece);
     pieces

@@ -89,7 +89,7 @@ impl Figures {
     /// The two sentences that matter: that nothing was lost, and that more sources are faster.
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut all = vec![format!(
-            "{} of {} records were read back after {} of {} nodes were killed at once.",
+            "{} of {} records were read back after the death of {} of {} nodes.",
             self.after_kill, self.records, self.killed, self.nodes
         )];
         if let Some(file) = self.file.filter(|file| file.sources > 1) {

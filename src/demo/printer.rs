@@ -113,11 +113,18 @@ impl Printer {
             return self.keep(self.out.bytes(format!("{line}\n").as_bytes()));
         };
         for line in line.split('\n') {
-            let text = wrapped(&text::printable(&ticked(look, line)), columns).join("\n");
+            let line = text::printable(&ticked(look, line));
+            let line = if look == Look::Result { abbreviated(&line) } else { line };
+            let text = wrapped(&line, columns).join("\n");
             self.keep(self.out.painted(look.paint(), &text));
         }
     }
 }
+
+/// Letters of the longest word that a result shows whole, and what is shown of a longer one.
+const WORD_MAX: usize = 48;
+const WORD_HEAD: usize = 17;
+const WORD_TAIL: usize = 24;
 
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +144,19 @@ impl Look {
             Self::Result => Paint::Green,
         }
     }
+}
+
+/// A line in which contacts and links are told by their beginning and end; commands have them whole.
+fn abbreviated(line: &str) -> String {
+    let word = |word: &str| {
+        let letters: Vec<char> = word.chars().collect();
+        if letters.len() <= WORD_MAX {
+            return word.to_owned();
+        }
+        let (head, tail) = (&letters[..WORD_HEAD], &letters[letters.len() - WORD_TAIL..]);
+        head.iter().chain(&['\u{2026}']).chain(tail).collect()
+    };
+    line.split(' ').map(word).collect::<Vec<String>>().join(" ")
 }
 
 /// A result begins with a tick.
@@ -168,6 +188,8 @@ mod tests {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&pieces.join("\n")), words(&line));
         assert!(pieces[1..].iter().all(|piece| piece.starts_with("          ")), "{pieces:?}");
+        assert!(pieces[0].starts_with("          $ potluck"), "{pieces:?}");
+        assert_eq!(abbreviated(&format!("a {} b", "x".repeat(90))).chars().count(), 4 + 42);
         assert_eq!(wrapped("short", 80), ["short"]);
         assert_eq!(wrapped("   0.0 s  start", 80), ["   0.0 s  start"]);
         assert_eq!(ticked(Look::Result, "          200 of 200"), "        \u{2714} 200 of 200");

@@ -106,7 +106,8 @@ fn unusable(folder: &Path) -> Option<String> {
         return Some(error.to_string());
     }
     let identity = folder.join(layout::IDENTITY);
-    match fs::File::open(&identity) {
+    // Opened for writing, so that a file system that is read-only says so. Nothing is written.
+    match fs::OpenOptions::new().read(true).write(true).open(&identity) {
         Err(error) if identity.exists() => Some(format!("{}: {error}", identity.display())),
         _ if fs::metadata(folder).is_ok_and(|about| about.permissions().readonly()) => {
             Some("it is read-only".into())
