@@ -23,12 +23,14 @@ pub(crate) fn find(code: &str) -> Option<&'static Code> {
 /// At most five codes that contain the typed text or differ from it by at most three letters.
 pub(crate) fn near(typed: &str) -> Vec<&'static str> {
     let typed = typed.to_ascii_lowercase();
-    let close = |code: &&str| {
+    let close = |code: &str, most: usize| {
         let code = code.to_ascii_lowercase();
-        code.contains(&typed) || strsim::damerau_levenshtein(&code, &typed) <= 3
+        code.contains(&typed) || strsim::damerau_levenshtein(&code, &typed) <= most
     };
     let errors = errors::ERRORS.iter().chain(errors::LINES).map(|known| known.code);
-    ALL.iter().map(|known| known.code).chain(errors).filter(close).take(5).collect()
+    // Codes of errors are many and short, so fewer wrong letters may make one.
+    let findings = ALL.iter().map(|known| known.code).filter(|code| close(code, 3));
+    findings.chain(errors.filter(|code| close(code, 2))).take(5).collect()
 }
 
 macro_rules! codes {

@@ -158,7 +158,7 @@ table! {
     "certificate.save": "The new certificate could not be written. It is used until the node ends."; "make room, or mend the rights of the data folder";
     "clock.leapt": "The clocks leapt: this machine slept or was stopped."; "nothing, if that was meant";
     "entry.dnsFallback": "No entry point answers, so DNS is asked for the names in [network] dns_fallback."; "check the entry points: potluck doctor";
-    "entry.tooManyNames": "[network] dns_fallback has more names than are used."; "take some out";
+    "entry.tooManyNames": "The list [network] dns_fallback has more names than are used."; "take some out";
     "fetches.read": "The list of the last run's fetches cannot be read. They do not go on by themselves."; "begin them again: potluck fetch LINK";
     "fetches.write": "The list of fetches cannot be written. After a restart they do not go on by themselves."; "make room, or mend the rights of the data folder";
     "files.announce": "What is shared cannot be read to be announced. Other nodes may not find it."; "run potluck verify DIR";
