@@ -29,7 +29,6 @@ macro_rules! table {
 table! {
     ERRORS: "Codes of errors: `code` in problem JSON and in the error line of `--json`.";
     "absent": "There is no such record, file, topic or search result. Enough nodes said so. Nothing changed."; "check its name and space";
-    "admission": "The options of `up` contradict each other about who may join. The node did not start."; "leave --admission out, or name what the error says";
     "authorityKey": "The file of the authority key cannot be used. Nothing changed."; "name the file that potluck network key export wrote";
     "badBackup": "A line of the backup is none. The lines before it were imported."; "export again, or take the line out";
     "badBody": "The body of the request is not what the route takes. Nothing changed."; "see /openapi.json for what it takes";
@@ -38,6 +37,7 @@ table! {
     "badContext": "The context is damaged or of another record. Nothing was written."; "read the record again and send the context of that answer";
     "badFile": "A name or path in the list of an upload cannot be that of a file. Nothing was shared."; "rename it, and upload again";
     "badId": "What was given is no id. Nothing changed."; "give 64 hexadecimal digits, as the lists print them";
+    "badInvitation": "What was given is no invitation to an open network, or a damaged one. The node did not start."; "copy the whole invitation, as the node that made the network printed it";
     "badKind": "There is no kind of this name. Nothing was written."; "use siblings, lww, perwriter, counter, set or map";
     "badLevels": "The levels of the log cannot be understood. The old ones stay."; "write them as info or as potluck_kv=debug,warn";
     "badLink": "What was given is no link. Nothing was fetched."; "give the whole link, as potluck share prints it";
@@ -84,6 +84,7 @@ table! {
     "leaving": "The node is leaving the network. Nothing was begun."; "wait until it has left, then start it again";
     "lostOwn": "Another machine runs with this identity, or the folder is an old copy. Nothing is written under it any more."; "start one of the two with potluck up --new-identity";
     "mixedKinds": "The values of one name in the backup are of several kinds. They were not imported."; "import them one by one";
+    "networkNeeded": "A new open network has no name. The node did not start."; "name it with --network, or paste the line that a node of an existing one printed";
     "newerSettings": "A node set the network's settings at the same time. Yours were not taken."; "look with potluck network show, and set them again";
     "noCommons": "An open network of this kind has no space commons: all could write over each other there. Nothing was written."; "write in your own space: --space own, or in a team's";
     "noFolder": "The folder that a file should be written to does not exist, or is none. Nothing was written."; "choose another folder";
@@ -191,6 +192,8 @@ table! {
     "panic": "The program stopped at a fault of its own."; "report this as a bug, with the lines around it";
     "peer.ignored": "Several requests of a node carried bad signatures. It is ignored for a while."; "look at that machine";
     "peers.save": "The peers for the next start cannot be written."; "make room, or mend the rights of the data folder";
+    "puzzle.solved": "This node solved the puzzle of its open network."; "nothing to do";
+    "puzzle.unsolved": "This node has no accepted solution of the puzzle of its open network."; "wait while it goes on; if it stays, set this machine's clock";
     "revocations.save": "The list of members that were put out cannot be written. After a restart it is learnt again from others."; "make room, or mend the rights of the data folder";
     "settings.save": "The settings of the network cannot be written. After a restart they are learnt again from others."; "make room, or mend the rights of the data folder";
     "socket.receive": "The socket gave an error. The node goes on."; "look at the error and at the network of the machine";
