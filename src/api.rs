@@ -48,6 +48,8 @@ pub(crate) const VERSION_HEADER: &str = "x-potluck-version";
 pub(crate) const CONTEXT_HEADER: &str = "x-potluck-context";
 /// The header with a record's kind.
 pub(crate) const KIND_HEADER: &str = "x-potluck-kind";
+/// The header of an answer that is older than what the node read before: `true`.
+pub(crate) const OLDER_HEADER: &str = "x-potluck-older";
 /// The context of a write that supersedes nothing.
 pub(crate) const BLIND: &str = "none";
 /// The media type of errors.

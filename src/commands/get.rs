@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, stdout};
 use serde_json::json;
 
 use super::siblings;
-use crate::api::{CONTEXT_HEADER, KIND_HEADER, Siblings, VERSION_HEADER};
+use crate::api::{CONTEXT_HEADER, KIND_HEADER, OLDER_HEADER, Siblings, VERSION_HEADER};
 use crate::cli::{GetArgs, Global};
 use crate::client::{Answer, Client, kv_path};
 use crate::failure::{Exit, Failure};
@@ -23,6 +23,12 @@ pub(crate) fn run(global: &Global, args: &GetArgs) -> Result<(), Failure> {
     ];
     let client = Client::of(global)?;
     let answer = client.request("GET", &kv_path("/v1/kv", name, &query)?, &[], None)?;
+    if answer.header(OLDER_HEADER) == "true" {
+        out.note(
+            "this is older than what this node read before: the nodes that answered hide the newer version \
+             or have lost it, or they are on the other side of a partition",
+        );
+    }
     if args.all && answer.status == 200 {
         return print_all(out, name, &answer.json()?);
     }
@@ -34,6 +40,9 @@ pub(crate) fn run(global: &Global, args: &GetArgs) -> Result<(), Failure> {
                 "context": answer.header(CONTEXT_HEADER),
                 "siblings": [],
             });
+            if answer.header(OLDER_HEADER) == "true" {
+                object["older"] = true.into();
+            }
             if let Some(kind) = folded_kind(&answer) {
                 object["kind"] = kind.into();
                 object["value"] = folded_value(kind, &answer.body)?;

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use potluck::ask::{Get, PutResult};
+use potluck_kv::ReadDone;
 use potluck_node::{Put, WriteContext};
 use potluck_record::{Kind, Space};
 use serde::Deserialize;
@@ -17,7 +18,8 @@ use super::extract::{Asked, Named, Target, body};
 use super::problem::{AS_A_FILE, Problem};
 use super::reply::{absent, conflict, json, matches, siblings};
 use crate::api::{
-    BLIND, CONTEXT_HEADER, KIND_HEADER, ProblemBody, Siblings, VERSION_HEADER, Written, rfc3339,
+    BLIND, CONTEXT_HEADER, KIND_HEADER, OLDER_HEADER, ProblemBody, Siblings, VERSION_HEADER,
+    Written, rfc3339,
 };
 
 /// The query of a write.
@@ -227,6 +229,7 @@ pub(super) fn check_context(headers: &HeaderMap, say: &mut crate::fuzzing::Say<'
             headers(
                 ("X-Potluck-Version" = String), ("X-Potluck-Context" = String),
                 ("X-Potluck-Kind" = String), ("ETag" = String),
+                ("X-Potluck-Older" = Option<String>, description = "`true`: this node read a newer version before, which no node that answered shows"),
             )),
         (status = 304, description = "as in If-None-Match"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
@@ -249,11 +252,20 @@ pub(super) async fn get(
     }
     let key = Target::of(app.node(), &name, query.space.as_deref()).await?.key(&name)?;
     let done = app.node().ask(Get { key, quorum: query.r }).await?;
+    let mut response = shown(&app, &done, &headers, all)?;
+    if done.older {
+        response.headers_mut().insert(OLDER_HEADER, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// What a read found, as an answer.
+fn shown(app: &App, done: &ReadDone, headers: &HeaderMap, all: bool) -> Result<Response, Problem> {
     let reading = &done.reading;
-    let tag = tag_of(&done);
+    let tag = tag_of(done);
     let is_there = !reading.values.is_empty();
     // If-None-Match of a read is answered below, by the tag of what was read.
-    let condition = Condition::of_read(&headers);
+    let condition = Condition::of_read(headers);
     if condition.is_some_and(|it| !it.holds(is_there.then_some(&*tag))) {
         return Ok(condition::refused(is_there.then_some(tag)));
     }
@@ -265,7 +277,7 @@ pub(super) async fn get(
     }
     match &reading.values[..] {
         [] => Ok(absent(reading)),
-        [_] if matches(&headers, &tag) => {
+        [_] if matches(headers, &tag) => {
             Ok((StatusCode::NOT_MODIFIED, [("etag", tag)]).into_response())
         }
         [value] => {

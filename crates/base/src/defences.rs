@@ -34,6 +34,12 @@ pub struct Defences {
     /// Nodes that are nearer than the size of the network lets expect are kept out of tables, and what one
     /// sender names is bounded.
     pub deep_buckets: bool,
+    /// Identities of one ticket are not all of a replica set.
+    pub spread_tickets: bool,
+    /// A key whose closest nodes lie implausibly close has more replicas, and is looked up more widely.
+    pub density_alarm: bool,
+    /// Readers remember the newest version that they saw, and look again for it.
+    pub versions_seen: bool,
 }
 
 impl Defences {
@@ -52,6 +58,9 @@ impl Defences {
         disjoint_paths: true,
         subnet_limits: true,
         deep_buckets: true,
+        spread_tickets: true,
+        density_alarm: true,
+        versions_seen: true,
     };
     /// None of them, as the baseline of a comparison.
     pub const NONE: Self = Self {
@@ -68,6 +77,9 @@ impl Defences {
         disjoint_paths: false,
         subnet_limits: false,
         deep_buckets: false,
+        spread_tickets: false,
+        density_alarm: false,
+        versions_seen: false,
     };
 }
 

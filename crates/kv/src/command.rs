@@ -130,6 +130,9 @@ pub struct ReadDone {
     pub digest: StateDigest,
     /// Replicas that answered.
     pub answers: u16,
+    /// Whether this node read a newer version before, which nodes that answered now do not show: some of them
+    /// hide it, or it is on the other side of a partition. The key was looked up twice.
+    pub older: bool,
 }
 
 /// How a replica's state compares to the merged state of all replicas.

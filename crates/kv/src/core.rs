@@ -20,6 +20,8 @@ use crate::event::{AskId, Delivery, ForeignWrite, LookupId, Output, ServeId};
 use crate::membership::Membership;
 use crate::placement::CloseGroup;
 use crate::renewal::is_rewrite;
+use crate::seen::Seen;
+use crate::spread::places;
 use crate::stamps::Stamps;
 use crate::stats::Stats;
 use crate::surplus::SurplusAsk;
@@ -37,13 +39,6 @@ const SIGNED_MAX: usize = 8192;
 
 /// Keys that wait to be read because of such a claim. Raising it lets nodes that lie cause more reads.
 const DOUBTED_MAX: usize = 16;
-
-/// Places beyond a small replica set in which a node still keeps what a writer stores. Raising it keeps
-/// writes possible when more of the closest nodes vanish at once.
-const STORED_BEYOND: usize = 4;
-
-/// The reason of a lookup that repeats another, whose answers are doubted, begins with this.
-const WIDER: &str = "wider";
 
 /// Marks the commands that this node issues itself; those of the application are numbered from 0 on.
 const INTERNAL: u64 = 1 << 63;
@@ -201,6 +196,8 @@ pub(crate) struct LocalRecords {
     pub(crate) equivocations: Equivocations,
     /// Work stamps on stores of strangers.
     pub(crate) stamps: Stamps,
+    /// The newest versions that this node read.
+    pub(crate) seen: Seen,
 }
 
 /// A replica merge under way.
@@ -209,6 +206,14 @@ pub(crate) struct Merging {
     pub(crate) key: Key,
     /// Whether it is a provider record, which is renewed and not compared.
     pub(crate) internal: bool,
+}
+
+/// A lookup under way.
+#[derive(Debug, Clone, Copy)]
+struct Sought {
+    by: CommandId,
+    /// Whether it is one of several of its command, of which the others may do.
+    beside: bool,
 }
 
 /// What is awaited from other nodes, the disk and the routing table.
@@ -220,7 +225,7 @@ struct Pending {
     merging: BTreeMap<OpId, Merging>,
     /// Keys of the replicas that are being read.
     loading: BTreeMap<OpId, Key>,
-    lookups: BTreeMap<LookupId, CommandId>,
+    lookups: BTreeMap<LookupId, Sought>,
     last_id: u64,
     /// The last number of an operation that a replica was asked to carry out.
     last_number: Dot,
@@ -335,12 +340,16 @@ impl Core {
 
     /// The replica set of `key`, as far as the close group shows it.
     pub(crate) fn replica_set(&self, key: &Key) -> Vec<Peer> {
-        let mut close_group = self.close_group.replica_set(key, self.replication() + 1);
-        if !self.serves {
-            close_group.retain(|peer| peer.id != self.me.id);
+        if self.serves {
+            self.close_group.replica_set(key, self.replication())
+        } else {
+            self.close_group.without(&self.me.id).replica_set(key, self.replication())
         }
-        close_group.truncate(self.replication());
-        close_group
+    }
+
+    /// Whether this node is among the `count` closest to `key`, as far as the close group shows.
+    fn is_among(&self, key: &Key, count: usize) -> bool {
+        self.close_group.closest(key, count).iter().any(|peer| peer.id == self.me.id)
     }
 
     pub(crate) fn is_responsible(&self, key: &Key) -> bool {
@@ -362,7 +371,7 @@ impl Core {
         writer: &PublicKey,
     ) -> u16 {
         let is_holder = || {
-            let nearest = self.close_group.replica_set(key, self.replication() * 2);
+            let nearest = self.close_group.closest(key, self.replication() * 2);
             nearest.iter().any(|peer| peer.contact.public_key == *writer)
         };
         let further = if kind.is_shared() && is_holder() { SHARED_HOLDERS_MAX } else { 0 };
@@ -375,29 +384,20 @@ impl Core {
         self.close_group.surrounds(&self.me.id, key, self.config.close_group_size)
     }
 
-    /// Whether this node is among the 2 r closest to `key`, so that it becomes a replica when a few
+    /// Whether this node is a replica of `key`, or among the 2 r closest, so that it becomes one when a few
     /// others leave. It accepts offers of such keys only.
     pub(crate) fn is_near(&self, key: &Key) -> bool {
         self.serves
             && self.sees_replicas(key)
-            && self
-                .close_group
-                .replica_set(key, self.replication() * 2)
-                .iter()
-                .any(|peer| peer.id == self.me.id)
+            && (self.is_among(key, self.replication() * 2) || self.is_responsible(key))
     }
 
     /// Whether this node keeps a record under `key` that a writer stores. Its close group may have nodes
     /// that are gone, so it takes what writers store a few places beyond the replica set.
     pub(crate) fn keeps(&self, key: &Key) -> bool {
-        let places = (self.replication() * 2).max(self.replication() + STORED_BEYOND);
         !self.config.defences.store_only_near
             || self.sees_replicas(key)
-                && self
-                    .close_group
-                    .replica_set(key, places)
-                    .iter()
-                    .any(|peer| peer.id == self.me.id)
+                && (self.is_among(key, places(self.replication())) || self.is_responsible(key))
     }
 
     pub(crate) fn storage(&mut self, op: StorageOp, purpose: OpPurpose) {
@@ -456,31 +456,41 @@ impl Core {
     /// Looks up the replicas of a key for a command.
     pub(crate) fn lookup(&mut self, asked: &Question, want: Want) {
         let id = LookupId(self.fresh_id());
-        self.pending.lookups.insert(id, asked.id);
+        self.pending.lookups.insert(id, Sought { by: asked.id, beside: false });
         let (target, why) = (asked.key, asked.why);
         let goal = self.replication() + asked.spare;
         let waits = asked.keep == Keep::States;
-        let doubt = why.starts_with(WIDER);
+        let doubt = asked.doubted;
+        self.outbox.push_back(Output::Lookup { id, target, want, goal, why, waits, doubt });
+    }
+
+    /// Looks up the nodes around a place beside the key of a command, without its record.
+    pub(crate) fn lookup_beside(&mut self, by: CommandId, target: Key, why: &'static str) {
+        let id = LookupId(self.fresh_id());
+        self.pending.lookups.insert(id, Sought { by, beside: true });
+        let (want, goal, waits, doubt) = (Want::Nothing, self.replication(), false, true);
         self.outbox.push_back(Output::Lookup { id, target, want, goal, why, waits, doubt });
     }
 
     pub(crate) fn lookup_command(&self, id: LookupId) -> Option<CommandId> {
-        self.pending.lookups.get(&id).copied()
+        self.pending.lookups.get(&id).map(|sought| sought.by)
     }
 
+    /// The command of a lookup that has ended.
     pub(crate) fn end_lookup(&mut self, id: LookupId) -> Option<CommandId> {
-        self.pending.lookups.remove(&id)
+        self.pending.lookups.remove(&id).map(|sought| sought.by)
     }
 
-    /// Ends the lookup of a command that has enough.
+    /// The command of a lookup that was not started, and whether others of it may do.
+    pub(crate) fn refused_lookup(&mut self, id: LookupId) -> Option<(CommandId, bool)> {
+        self.pending.lookups.remove(&id).map(|sought| (sought.by, sought.beside))
+    }
+
+    /// Ends the lookups of a command that has enough.
     pub(crate) fn stop_lookup(&mut self, command: CommandId) {
-        let id = self
-            .pending
-            .lookups
-            .iter()
-            .find(|(_, waiting)| **waiting == command)
-            .map(|(id, _)| *id);
-        if let Some(id) = id {
+        let of_it = self.pending.lookups.iter().filter(|(_, sought)| sought.by == command);
+        let ids: Vec<LookupId> = of_it.map(|(id, _)| *id).collect();
+        for id in ids {
             self.pending.lookups.remove(&id);
             self.outbox.push_back(Output::StopLookup(id));
         }

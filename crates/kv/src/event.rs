@@ -93,6 +93,13 @@ pub enum Input {
         /// The signed bytes.
         certificate: Bytes,
     },
+    /// A member showed its certificate to this node.
+    Shown {
+        /// The member.
+        member: PublicKey,
+        /// The ticket that let it in; `None` if the authority did without one.
+        ticket: Option<PublicKey>,
+    },
     /// A member, or all that a ticket let in, is out.
     Revoked(Revoked),
     /// What the settings of the network ask for from now on.

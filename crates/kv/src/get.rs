@@ -14,6 +14,7 @@ use potluck_wire::Request;
 
 use crate::command::{CommandError, CommandId, ReadDone, Reply};
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
+use crate::doubts::Doubt;
 use crate::event::Delivery;
 use crate::shared_reads::SharedRead;
 use crate::survey::{Answer, Keep, Local, Question, Survey, SurveyEvent};
@@ -75,6 +76,7 @@ impl Get {
             id,
             key,
             why: if matches!(purpose, ReadPurpose::Watch { .. }) { "watch" } else { "get" },
+            doubted: false,
             spare: 0,
             places: &[Place::Replica, Place::Own],
             keep: Keep::Digests,
@@ -182,20 +184,56 @@ impl Get {
         }
     }
 
-    /// Nodes that hold exactly the merged state, among the r closest of those that answered.
-    fn agreeing(&self, core: &Core) -> u16 {
+    /// Nodes that hold exactly the merged state, among the r closest of those that answered, closest first.
+    fn agreeing(&self, core: &Core) -> Vec<Peer> {
         let digest = self.survey.state().digest();
         let mut answers: Vec<&Answer<Envelope>> = self.survey.answers().values().collect();
         answers.sort_by_key(|answer| answer.peer.distance(&self.key));
         let nearest = answers.iter().take(core.replication());
-        nearest.filter(|answer| answer.digest == digest).count() as u16
+        nearest.filter(|answer| answer.digest == digest).map(|answer| answer.peer).collect()
     }
 
-    /// Digests of the r closest nodes: writes go to these only.
-    fn nearest_answers(&self, core: &Core) -> Vec<StateDigest> {
+    /// The replicas that answered, closest first: writes go to these only.
+    fn nearest_answers(&self, core: &mut Core) -> Vec<(Peer, StateDigest)> {
         let answers = self.survey.answers();
-        let nearest = self.survey.nearest(core).into_iter().take(core.replication());
-        nearest.filter_map(|peer| answers.get(&peer.id).map(|answer| answer.digest)).collect()
+        let nearest = core.replicas_among(&self.key, &self.survey.nearest(core)).into_iter();
+        nearest
+            .filter_map(|peer| answers.get(&peer.id).map(|answer| (peer, answer.digest)))
+            .collect()
+    }
+
+    /// Whether this node read a newer version than the merged state before.
+    fn is_older(&self, core: &Core, now: Instant) -> bool {
+        core.config.defences.versions_seen
+            && core.local.seen.is_older(&self.key, self.survey.state(), now, core.wall(now))
+    }
+
+    /// What speaks against a record that enough nodes agree on before all have answered.
+    fn doubts_agreement(&self, core: &mut Core, now: Instant, agreeing: &[Peer]) -> bool {
+        self.is_older(core, now) || core.doubts_agreement(&self.key, agreeing).is_some()
+    }
+
+    /// What speaks against the answers, all of which have come.
+    fn doubts(&self, core: &mut Core, now: Instant) -> Option<Doubt> {
+        if let Some(doubt) = core.doubts_place(&self.key, &self.survey.nearest(core)) {
+            return Some(doubt);
+        }
+        if self.is_older(core, now) {
+            return Some(Doubt::Older);
+        }
+        if !self.survey.state().is_empty() {
+            let agreeing = self.agreeing(core);
+            return core.doubts_agreement(&self.key, &agreeing);
+        }
+        if self.survey.is_disputed() {
+            return Some(Doubt::Disputed);
+        }
+        let nearest: Vec<Peer> =
+            self.nearest_answers(core).into_iter().map(|(peer, _)| peer).collect();
+        if core.plausible(&self.key, &nearest).len() < nearest.len() {
+            return Some(Doubt::Far);
+        }
+        core.doubts_agreement(&self.key, &nearest)
     }
 
     fn settle(&mut self, core: &mut Core, now: Instant) -> Progress {
@@ -215,14 +253,25 @@ impl Get {
         }
         let found = !self.survey.state().is_empty();
         let waits_for_all = self.purpose == ReadPurpose::Watch { all: true };
-        if found && !waits_for_all && self.agreeing(core) >= agreement {
-            return self.finish(core, now);
+        if found && !waits_for_all {
+            let agreeing = self.agreeing(core);
+            let enough = agreeing.len() >= usize::from(agreement);
+            if enough && !self.doubts_agreement(core, now, &agreeing) {
+                return self.finish(core, now);
+            }
         }
         if !self.survey.is_over() {
             return Progress::Waiting;
         }
+        if let Some(doubt) = self.doubts(core, now)
+            && self.survey.widen(core, doubt)
+        {
+            return Progress::Waiting;
+        }
         let nearest = self.nearest_answers(core);
-        let absent = nearest.iter().filter(|held| **held == StateDigest::EMPTY).count() as u16;
+        let is_absent = |held: &&(Peer, StateDigest)| held.1 == StateDigest::EMPTY;
+        let absent = nearest.iter().filter(is_absent).map(|(peer, _)| peer);
+        let absent = core.plausible(&self.key, absent).len() as u16;
         let enough = match self.quorum() {
             Some(strict) => nearest.len() as u16 >= strict,
             None => found || absent >= needed && !self.survey.is_unread(core, absent),
@@ -292,12 +341,14 @@ impl Get {
         } else {
             core.stats.gets_found += readers;
         }
-        let done = ReadDone {
-            key: self.key,
-            reading,
-            digest,
-            answers: self.survey.answers().len() as u16,
-        };
+        let older = self.is_older(core, now);
+        if older {
+            core.stats.gets_older += readers;
+        } else {
+            core.local.seen.note(self.key, state, &me, now);
+        }
+        let answers = self.survey.answers().len() as u16;
+        let done = ReadDone { key: self.key, reading, digest, answers, older };
         let reply = match self.purpose {
             ReadPurpose::Read(_) | ReadPurpose::Watch { .. } => Reply::Read(done),
             ReadPurpose::Conflict => Reply::Conflict(done),

@@ -21,6 +21,7 @@ impl Inspect {
             id,
             key,
             why: "replicas",
+            doubted: false,
             spare: 0,
             places: &[Place::Replica],
             keep: Keep::States,

@@ -5,7 +5,8 @@ mod stored;
 
 use std::collections::BTreeMap;
 
-use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, Peer};
+use bytes::Bytes;
+use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, Peer, PublicKey};
 use potluck_record::{Envelope, Place, Reading, State, StorageOp, StorageReply};
 use potluck_wire::{Loaded, Response};
 
@@ -15,11 +16,10 @@ use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::difference::{Difference, Remedies};
-use crate::event::{AskId, Input, Output, Settings};
+use crate::event::{AskId, Input, LookupId, Output, Settings};
 use crate::get::{Get, ReadPurpose};
 use crate::inspect::{Inspect, version};
 use crate::names::Listing;
-use crate::placement::CloseGroup;
 use crate::pull::Pulls;
 use crate::put::{PutOp, Step, Work};
 use crate::refill::Refill;
@@ -180,6 +180,7 @@ impl Kv {
             comparisons_active: self.difference.active(),
             changes_remembered: self.core.local.feed.len(),
             stamps_needed: usize::from(self.core.local.stamps.were_needed()),
+            versions_seen: self.core.local.seen.len(),
             ..self.core.stats
         }
     }
@@ -429,13 +430,22 @@ impl Kv {
 
     fn on_close_group(&mut self, now: Instant, peers: Vec<Peer>) {
         let before = std::mem::take(&mut self.core.close_group);
-        self.core.close_group = CloseGroup::new(self.core.me, peers);
+        self.core.regroup(peers);
         for peer in self.core.close_group.minus(&before) {
             self.watches.on_peer_near(&mut self.core, now, &peer);
         }
         self.holder.on_close_group(&self.core, now);
         self.repair.on_change(&self.core, now);
         self.difference.on_close_group(&self.core, now);
+    }
+
+    /// A member's certificate is known, perhaps this node's own.
+    fn on_member(&mut self, member: PublicKey, certificate: Bytes, own: bool) {
+        if own {
+            self.core.membership.set_own(certificate.clone());
+        }
+        self.core.membership.hear_of(member, certificate);
+        self.core.learn_origin(&member);
     }
 
     fn on_settings(&mut self, now: Instant, settings: Settings) {
@@ -509,8 +519,13 @@ impl Kv {
         }
     }
 
-    /// The lookup of an operation was not started: too many are under way.
-    fn on_lookup_refused(&mut self, now: Instant, id: CommandId) {
+    /// A lookup of an operation was not started: too many are under way. If there are others of it, it goes on.
+    fn on_lookup_refused(&mut self, now: Instant, lookup: LookupId) {
+        let Some((id, others_may_do)) = self.core.refused_lookup(lookup) else { return };
+        if others_may_do {
+            let (closest, late) = (Vec::new(), Vec::new());
+            return self.on_survey(now, id, SurveyEvent::LookupDone { closest, late });
+        }
         match self.operations.get_mut(&id) {
             Some(Operation::Get(get)) => get.fail(&mut self.core, CommandError::Busy),
             Some(_) | None => self.core.reply(id, Reply::Failed(CommandError::Busy)),
@@ -576,11 +591,7 @@ impl Machine for Kv {
                     self.on_survey(now, id, SurveyEvent::Found(from, record));
                 }
             }
-            Input::LookupRefused(lookup) => {
-                if let Some(id) = self.core.end_lookup(lookup) {
-                    self.on_lookup_refused(now, id);
-                }
-            }
+            Input::LookupRefused(lookup) => self.on_lookup_refused(now, lookup),
             Input::LookupDone { lookup, closest, late } => {
                 if let Some(id) = self.core.end_lookup(lookup) {
                     self.on_survey(now, id, SurveyEvent::LookupDone { closest, late });
@@ -602,11 +613,20 @@ impl Machine for Kv {
                 self.core.membership.require(authority);
                 self.core.scan_certificates(None);
             }
-            Input::Certificate(bytes) => self.core.membership.set_own(bytes),
-            Input::MemberCertificate { member, certificate } => {
-                self.core.membership.hear_of(member, certificate);
+            Input::Certificate(bytes) => {
+                self.on_member(self.core.identity.public_key(), bytes, true)
             }
-            Input::Revoked(subject) => self.core.membership.revoke(subject),
+            Input::MemberCertificate { member, certificate } => {
+                self.on_member(member, certificate, false);
+            }
+            Input::Shown { member, ticket } => {
+                self.core.membership.show(member, ticket);
+                self.core.learn_origin(&member);
+            }
+            Input::Revoked(subject) => {
+                self.core.membership.revoke(subject);
+                self.core.local.seen.clear();
+            }
             Input::Settings(settings) => self.on_settings(now, settings),
             Input::Elsewhere => self.core.set_elsewhere(),
             Input::Pauses { node, time } => self.repair.on_pauses(&self.core, now, node, time),

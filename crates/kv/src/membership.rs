@@ -19,6 +19,8 @@ use potluck_record::limits::CLOCK_AHEAD_MAX;
 use potluck_record::{CertificateHash, SignedHead};
 use potluck_wire::{Certificate, Revoked};
 
+use crate::spread::Origin;
+
 /// Most certificates that are known. Raising it costs about 700 bytes of memory each. A guess at more than the
 /// writers and members that one node meets in a year.
 pub(crate) const KNOWN_MAX: usize = 32_768;
@@ -28,6 +30,9 @@ pub(crate) const KNOWN_MAX: usize = 32_768;
 const OF_MEMBER_MAX: usize = 128;
 /// Most revocations that are known; more than the link keeps at a time.
 const REVOKED_MAX: usize = 8192;
+/// Members that showed their certificates, of which the tickets are remembered. Raising it costs 100 bytes of
+/// memory each.
+const SHOWN_MAX: usize = 8192;
 /// Envelopes of excluded writers of which one holder told, while another one is awaited.
 const VOUCHED_MAX: usize = 1024;
 
@@ -86,8 +91,10 @@ pub(crate) struct Membership {
     known: LruMap<CertificateHash, Known>,
     /// Certificates that were read, by their subjects.
     of_member: BTreeMap<PublicKey, BTreeSet<(UnixMillis, CertificateHash)>>,
-    /// Members whose records came.
-    heard_of: LruMap<PublicKey, ()>,
+    /// Members whose records came, with the names of their certificates.
+    heard_of: LruMap<PublicKey, CertificateHash>,
+    /// How members came that showed their certificates to this node.
+    shown: LruMap<PublicKey, Origin>,
     revoked: BTreeSet<Revoked>,
     vouched: LruMap<[u8; 32], NodeId>,
     /// Names this node's own certificate.
@@ -103,6 +110,7 @@ impl Membership {
             known: LruMap::new(KNOWN_MAX),
             of_member: BTreeMap::new(),
             heard_of: LruMap::new(KNOWN_MAX),
+            shown: LruMap::new(SHOWN_MAX),
             revoked: BTreeSet::new(),
             vouched: LruMap::new(VOUCHED_MAX),
             own: None,
@@ -208,8 +216,26 @@ impl Membership {
 
     /// Takes the certificate in a member's record, which was checked.
     pub(crate) fn hear_of(&mut self, member: PublicKey, bytes: Bytes) {
-        self.heard_of.insert(member, ());
+        self.heard_of.insert(member, CertificateHash::of(&bytes));
         self.hear(bytes, false);
+    }
+
+    /// A member showed its certificate to this node, which named this ticket.
+    pub(crate) fn show(&mut self, member: PublicKey, ticket: Option<PublicKey>) {
+        self.shown.insert(member, ticket.map_or(Origin::Direct, Origin::Ticket));
+    }
+
+    /// How a member came into the network. Costs a check of a signature the first time, if the member did not
+    /// show its certificate here.
+    pub(crate) fn origin_of(&mut self, member: &PublicKey) -> Origin {
+        if let Some(origin) = self.shown.peek(member) {
+            return *origin;
+        }
+        let terms = self.heard_of.peek(member).copied().and_then(|hash| self.terms(&hash));
+        match terms.filter(|terms| terms.subject == *member) {
+            Some(terms) => terms.ticket.map_or(Origin::Direct, Origin::Ticket),
+            None => Origin::Unknown,
+        }
     }
 
     /// Takes a certificate from this node's disk.

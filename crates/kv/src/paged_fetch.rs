@@ -4,7 +4,7 @@
 //! Replicas that claim the same digest are asked one after another, not concurrently: usually the first
 //! answer proves the state of all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use potluck_base::{Key, NodeId, Peer, UnixMillis};
@@ -24,7 +24,8 @@ const PAGES_MAX: u8 = 32;
 #[derive(Debug, Clone)]
 struct PagedFetch {
     peer: Peer,
-    claimed: StateDigest,
+    /// The digest that it claims; `None` if it was not asked before.
+    claimed: Option<StateDigest>,
     parts: Vec<Bytes>,
     last_writer: Option<[u8; 32]>,
     pages: u8,
@@ -41,7 +42,7 @@ pub(crate) struct PagedFetches {
     /// Replicas that wait because another one with the same digest is being asked.
     same_digest: Vec<(Peer, StateDigest)>,
     /// Replicas whose claimed state could not be fetched.
-    unread: usize,
+    unread: BTreeSet<NodeId>,
 }
 
 /// A fetched state, and the replicas that hold it.
@@ -52,7 +53,13 @@ pub(crate) struct FetchedState {
 
 impl PagedFetches {
     pub(crate) const fn new(command: CommandId, key: Key) -> Self {
-        Self { command, key, active: BTreeMap::new(), same_digest: Vec::new(), unread: 0 }
+        Self {
+            command,
+            key,
+            active: BTreeMap::new(),
+            same_digest: Vec::new(),
+            unread: BTreeSet::new(),
+        }
     }
 
     /// Whether answers are still awaited.
@@ -61,13 +68,15 @@ impl PagedFetches {
     }
 
     /// The number of replicas whose claimed state could not be fetched.
-    pub(crate) const fn unread(&self) -> usize {
-        self.unread
+    pub(crate) fn unread(&self) -> usize {
+        self.unread.len()
     }
 
     /// Abandons all pending fetches and counts them as unread.
     pub(crate) fn abandon(&mut self) {
-        self.unread += self.active.len() + self.same_digest.len();
+        let claimed = self.active.values().filter(|fetch| fetch.claimed.is_some());
+        self.unread.extend(claimed.map(|fetch| fetch.peer.id));
+        self.unread.extend(self.same_digest.iter().map(|(peer, _)| peer.id));
         self.active.clear();
         self.same_digest.clear();
     }
@@ -75,10 +84,22 @@ impl PagedFetches {
     /// Fetches the state that `peer` claims to hold, or queues `peer` if another replica with the same
     /// digest is being asked.
     pub(crate) fn start(&mut self, core: &mut Core, peer: Peer, claimed: StateDigest) {
-        if self.active.values().any(|fetch| fetch.claimed == claimed) {
+        self.unread.remove(&peer.id);
+        if self.active.values().any(|fetch| fetch.claimed == Some(claimed)) {
             self.same_digest.push((peer, claimed));
             return;
         }
+        self.begin(core, peer, Some(claimed));
+    }
+
+    /// Asks a node for what it holds that has said nothing of it so far.
+    pub(crate) fn ask_first(&mut self, core: &mut Core, peer: Peer) {
+        if !self.active.contains_key(&peer.id) {
+            self.begin(core, peer, None);
+        }
+    }
+
+    fn begin(&mut self, core: &mut Core, peer: Peer, claimed: Option<StateDigest>) {
         let fetch = PagedFetch {
             peer,
             claimed,
@@ -95,7 +116,10 @@ impl PagedFetches {
         let load =
             Load { keys: vec![self.key], after: fetch.last_writer, certificates: Vec::new() };
         let purpose = AskPurpose::Load(self.command, fetch.peer.id);
-        core.ask(fetch.peer, Request::Load(load), Delivery::Call, purpose);
+        // Most nodes that made no claim hold nothing, and say so in a datagram.
+        let first = fetch.claimed.is_none() && fetch.pages == 0;
+        let delivery = if first { Delivery::Fitting } else { Delivery::Call };
+        core.ask(fetch.peer, Request::Load(load), delivery, purpose);
     }
 
     /// Takes a page from `from`; `None` if the request failed. Returns the state when it is complete.
@@ -156,12 +180,12 @@ impl PagedFetches {
         held: ReplicaAnswer<Envelope>,
     ) -> FetchedState {
         let mut holders = vec![fetch.peer];
-        if held.digest() == fetch.claimed {
+        if Some(held.digest()) == fetch.claimed {
             self.same_digest.retain(|(peer, claimed)| {
-                if *claimed == fetch.claimed {
+                if Some(*claimed) == fetch.claimed {
                     holders.push(*peer);
                 }
-                *claimed != fetch.claimed
+                Some(*claimed) != fetch.claimed
             });
         } else {
             self.ask_same_digest(core, fetch.claimed);
@@ -170,13 +194,15 @@ impl PagedFetches {
     }
 
     fn fail(&mut self, core: &mut Core, fetch: &PagedFetch) -> Option<FetchedState> {
-        self.unread += 1;
+        if fetch.claimed.is_some() {
+            self.unread.insert(fetch.peer.id);
+        }
         self.ask_same_digest(core, fetch.claimed);
         None
     }
 
-    fn ask_same_digest(&mut self, core: &mut Core, claimed: StateDigest) {
-        if let Some(index) = self.same_digest.iter().position(|(_, twin)| *twin == claimed) {
+    fn ask_same_digest(&mut self, core: &mut Core, claimed: Option<StateDigest>) {
+        if let Some(index) = self.same_digest.iter().position(|(_, twin)| Some(*twin) == claimed) {
             let (peer, claimed) = self.same_digest.remove(index);
             self.start(core, peer, claimed);
         }
@@ -199,6 +225,8 @@ impl PagedFetch {
         if page.keys_done > 0 {
             return Some(true);
         }
-        (!page.envelopes.is_empty() && self.pages < PAGES_MAX).then_some(false)
+        // What does not fit into a datagram is called for.
+        let goes_on = !page.envelopes.is_empty() || self.claimed.is_none() && self.pages == 1;
+        (goes_on && self.pages < PAGES_MAX).then_some(false)
     }
 }

@@ -1,8 +1,10 @@
-//! The replica set of a key as seen from one node: the r closest of its close group and itself; and the
-//! keys that the arrival or loss of a node concerns.
+//! The replica set of a key as seen from one node: of its close group and itself the r closest, and further
+//! ones by the rule in [`crate::spread`]; and the keys that the arrival or loss of a node concerns.
 
-use potluck_base::{Distance, Key, NodeId, Peer};
+use potluck_base::{Distance, Key, NodeId, Peer, PublicKey};
 use potluck_record::Prefix;
+
+use crate::spread::{Origin, Placed, Rule};
 
 /// Whether a node is a replica of the keys of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,41 +21,112 @@ pub enum Standing {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CloseGroup {
     /// This node and the nodes closest to it, in no particular order.
-    nodes: Vec<Peer>,
+    nodes: Vec<Placed>,
+    /// Nodes in the network as far as this group shows; `None`: not estimated.
+    size: Option<f64>,
 }
 
 impl CloseGroup {
     /// The close group of `me`, which consists of it and these others.
     #[must_use]
     pub fn new(me: Peer, others: impl IntoIterator<Item = Peer>) -> Self {
-        Self { nodes: std::iter::once(me).chain(others).collect() }
+        let placed = |peer| Placed { peer, origin: Origin::Unknown };
+        Self { nodes: std::iter::once(me).chain(others).map(placed).collect(), size: None }
+    }
+
+    /// The same with what certificates say of its members.
+    #[must_use]
+    pub(crate) fn with_origins(mut self, mut of: impl FnMut(&PublicKey) -> Origin) -> Self {
+        for placed in &mut self.nodes {
+            placed.origin = of(&placed.peer.contact.public_key);
+        }
+        self
+    }
+
+    /// Whether the node of this key belongs to the group.
+    pub(crate) fn has_key(&self, key: &PublicKey) -> bool {
+        self.nodes.iter().any(|one| one.peer.contact.public_key == *key)
+    }
+
+    /// Notes what a certificate says of a member.
+    pub(crate) fn learn_origin(&mut self, of: &PublicKey, origin: Origin) {
+        for placed in self.nodes.iter_mut().filter(|one| one.peer.contact.public_key == *of) {
+            placed.origin = origin;
+        }
+    }
+
+    /// The same with an estimate of the size of the network. It is exact while the group has room for more than
+    /// `close_group_size` others. Else the nearer half of the group gives one density of nodes and the farther
+    /// half another, of which the lower counts: identities that were put next to one key are about equally far
+    /// from `me`, so that they raise one of the two only.
+    #[must_use]
+    pub(crate) fn sized(mut self, me: &NodeId, close_group_size: usize) -> Self {
+        let mut distances: Vec<f64> =
+            self.others(me).map(|peer| peer.distance(&Key::from(*me)).fraction()).collect();
+        distances.sort_unstable_by(f64::total_cmp);
+        let (count, half) = (distances.len(), distances.len() / 2);
+        let (Some(middle), Some(last)) = (distances.get(half.wrapping_sub(1)), distances.last())
+        else {
+            self.size = Some(self.nodes.len() as f64);
+            return self;
+        };
+        let density = |nodes: usize, width: f64| nodes as f64 / width.max(1e-18);
+        let estimate = density(half, *middle).min(density(count - half, last - middle)) + 1.0;
+        let exact = self.nodes.len() as f64;
+        self.size = Some(if count < close_group_size { exact } else { estimate.max(exact) });
+        self
+    }
+
+    /// Nodes in the network as far as this group shows.
+    pub(crate) const fn size(&self) -> Option<f64> {
+        self.size
+    }
+
+    /// Whether this ticket let in half of the group or more, so that it is no sign that it let in most of
+    /// those next to a key.
+    pub(crate) fn is_common(&self, ticket: &PublicKey) -> bool {
+        let origin = Origin::Ticket(*ticket);
+        let count = self.nodes.iter().filter(|placed| placed.origin == origin).count();
+        count * 2 >= self.nodes.len()
     }
 
     /// The same without one node.
     #[must_use]
     pub fn without(&self, id: &NodeId) -> Self {
-        Self { nodes: self.nodes.iter().filter(|peer| peer.id != *id).copied().collect() }
+        let nodes = self.nodes.iter().filter(|one| one.peer.id != *id).copied().collect();
+        Self { nodes, size: self.size }
     }
 
     /// The same with these nodes besides.
     #[must_use]
     pub fn with(&self, others: impl IntoIterator<Item = Peer>) -> Self {
-        Self { nodes: self.nodes.iter().copied().chain(others).collect() }
+        let others = others.into_iter().map(|peer| Placed { peer, origin: Origin::Unknown });
+        Self { nodes: self.nodes.iter().copied().chain(others).collect(), size: self.size }
     }
 
     /// Whether `id` belongs to the group.
     #[must_use]
     pub fn contains(&self, id: &NodeId) -> bool {
-        self.nodes.iter().any(|peer| peer.id == *id)
+        self.nodes.iter().any(|one| one.peer.id == *id)
     }
 
-    /// The `r` closest to `key`, closest first.
+    fn by_distance(&self, key: &Key) -> Vec<Placed> {
+        let mut all: Vec<(Distance, Placed)> =
+            self.nodes.iter().map(|placed| (placed.peer.distance(key), *placed)).collect();
+        all.sort_unstable_by_key(|(distance, _)| *distance);
+        all.into_iter().map(|(_, placed)| placed).collect()
+    }
+
+    /// The `count` closest to `key`, closest first.
+    #[must_use]
+    pub fn closest(&self, key: &Key, count: usize) -> Vec<Peer> {
+        self.by_distance(key).into_iter().take(count).map(|placed| placed.peer).collect()
+    }
+
+    /// The replicas of `key` of which there are `r` where nothing is wrong, closest first.
     #[must_use]
     pub fn replica_set(&self, key: &Key, r: usize) -> Vec<Peer> {
-        let mut all: Vec<(Distance, Peer)> =
-            self.nodes.iter().map(|peer| (peer.distance(key), *peer)).collect();
-        all.sort_unstable_by_key(|(distance, _)| *distance);
-        all.into_iter().take(r).map(|(_, peer)| peer).collect()
+        Rule { r, size: self.size }.replicas(key, &self.by_distance(key))
     }
 
     /// Whether the group contains all nodes that share as many leading bits with `me` as `key`
@@ -64,7 +137,7 @@ impl CloseGroup {
         let place = Key::from(*me);
         let shared = place.common_prefix(key);
         self.nodes.len() <= close_group_size
-            || self.nodes.iter().any(|peer| place.common_prefix(&peer.id.into()) < shared)
+            || self.nodes.iter().any(|one| place.common_prefix(&one.peer.id.into()) < shared)
     }
 
     /// The fewest leading bits that a member shares with `me`; `None` if the group has room for more, so
@@ -75,7 +148,7 @@ impl CloseGroup {
             return None;
         }
         let place = Key::from(*me);
-        self.nodes.iter().map(|peer| place.common_prefix(&peer.id.into())).min()
+        self.nodes.iter().map(|one| place.common_prefix(&one.peer.id.into())).min()
     }
 
     /// Whether `node` is among the `r` closest to the keys of `range`.
@@ -87,7 +160,7 @@ impl CloseGroup {
         let place = Key::from(*node);
         let first = range.first();
         let (mut closer, mut either) = (0, 0);
-        for peer in self.nodes.iter().filter(|peer| peer.id != *node) {
+        for peer in self.others(node) {
             let peer = Key::from(peer.id);
             if place.common_prefix(&peer) >= u32::from(range.length()) {
                 either += 1;
@@ -106,13 +179,14 @@ impl CloseGroup {
 
     /// The members other than `me`.
     pub fn others(&self, me: &NodeId) -> impl Iterator<Item = &Peer> {
-        self.nodes.iter().filter(move |peer| peer.id != *me)
+        self.nodes.iter().map(|one| &one.peer).filter(move |peer| peer.id != *me)
     }
 
     /// The nodes in `self` that are not in `other`.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Vec<Peer> {
-        self.nodes.iter().filter(|peer| !other.contains(&peer.id)).copied().collect()
+        let peers = self.nodes.iter().map(|one| one.peer);
+        peers.filter(|peer| !other.contains(&peer.id)).collect()
     }
 
     /// A prefix length in bits: every key that `node` can be a replica of shares at least this many
@@ -125,7 +199,7 @@ impl CloseGroup {
     pub fn reach(&self, node: &NodeId, r: usize) -> u32 {
         let place = Key::from(*node);
         let mut beside = [0_usize; 257];
-        for peer in self.nodes.iter().filter(|peer| peer.id != *node) {
+        for peer in self.others(node) {
             beside[place.common_prefix(&Key::from(peer.id)) as usize] += 1;
         }
         (0..256).find(|depth| beside[*depth] < r).unwrap_or(256) as u32

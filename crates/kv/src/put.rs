@@ -213,6 +213,7 @@ impl PutOp {
             id,
             key,
             why,
+            doubted: false,
             // For replicas that cannot store; small replica sets need relatively more.
             spare: if core.replication() < 8 { 3 } else { 1 },
             places: &[Place::Replica, Place::Own],
@@ -276,6 +277,12 @@ impl PutOp {
             | None => {}
         }
         if self.is_reading() && self.survey.is_over() {
+            let nearest = self.survey.nearest(core);
+            if let Some(doubt) = core.doubts_place(&self.key, &nearest)
+                && self.survey.widen(core, doubt)
+            {
+                return Step::Wait;
+            }
             self.after_reading(core, now)
         } else {
             Step::Wait

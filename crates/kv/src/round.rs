@@ -125,8 +125,8 @@ impl Round {
         self.answered
     }
 
-    /// Sends the envelope, which is durable here as the writer's own, to the first replicas of
-    /// `nearest`, and to the nodes that belong among them and were `late` to answer the lookup.
+    /// Sends the envelope, which is durable here as the writer's own, to the replicas among `nearest`, and to
+    /// the nodes that belong among them and were `late` to answer the lookup.
     pub(crate) fn begin(
         &mut self,
         core: &mut Core,
@@ -135,8 +135,10 @@ impl Round {
         late: &[Peer],
     ) -> Progress {
         let key = self.envelope.head().key();
-        self.candidates = nearest.into();
-        self.wanted = self.candidates.len().min(core.replication()) as u16;
+        let replicas = core.replicas_among(&key, &nearest);
+        self.wanted = replicas.len() as u16;
+        let others = nearest.into_iter().filter(|peer| !replicas.contains(peer));
+        self.candidates = replicas.iter().copied().chain(others).collect();
         let farthest = self.candidates.get(usize::from(self.wanted).saturating_sub(1)).copied();
         for _ in 0..self.wanted {
             self.store_at_next(core);

@@ -30,6 +30,12 @@ potluck_base::statistics! {
         histogram(Seconds) get_times: Histogram as "kv_get_seconds",
         /// Reads that waited for equal ones and shared the next.
         counter gets_shared: u64,
+        /// Lookups that were repeated more widely, because something spoke against what the first one found.
+        counter lookups_widened: u64,
+        /// Times that the nodes closest to a key lay nearer to it than chance explains.
+        counter density_alarms: u64,
+        /// Reads whose answer is older than what this node read before.
+        counter gets_older: u64,
         /// Commands that failed.
         counter commands_failed: u64,
         /// Commands answered busy.
@@ -158,5 +164,7 @@ potluck_base::statistics! {
         gauge certificates: usize,
         /// Changed keys that this node remembers for others now.
         gauge changes_remembered: usize,
+        /// Keys of which this node remembers the newest version that it read.
+        gauge versions_seen: usize,
     }
 }

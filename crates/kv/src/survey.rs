@@ -21,8 +21,10 @@ use crate::claims::Claimants;
 use crate::command::CommandId;
 use crate::core::{AskPurpose, Core, OpPurpose};
 use crate::doors;
+use crate::doubts::Doubt;
 use crate::event::Delivery;
 use crate::paged_fetch::{FetchedState, PagedFetches};
+use crate::spread::{places, wide};
 use crate::storage;
 
 /// Fewest replicas that must hold a future-dated envelope before this node concludes that its own clock is
@@ -52,6 +54,8 @@ pub(crate) struct Question {
     pub(crate) key: Key,
     /// The reason of the lookup, for traces.
     pub(crate) why: &'static str,
+    /// Whether the answers of an earlier lookup are doubted, so that this one takes more paths.
+    pub(crate) doubted: bool,
     /// Nodes that the lookup finds beside those of the replica set.
     pub(crate) spare: usize,
     /// The stores of this node that are loaded.
@@ -113,8 +117,14 @@ pub(crate) struct Survey<E> {
     /// Whether the deadline is over, so that no store is waited for.
     expired: bool,
     local_waiting: usize,
+    /// Lookups under way.
+    lookups: usize,
+    /// The nodes that lookups found while others are under way.
+    found: Vec<Peer>,
     closest: Option<Vec<Peer>>,
     late: Vec<Peer>,
+    /// Whether it was looked up a second time, more widely.
+    widened: bool,
     fetches: PagedFetches,
     answers: BTreeMap<NodeId, Answer<E>>,
     state: State<E>,
@@ -144,8 +154,11 @@ impl<E: Part> Survey<E> {
             deadline: now + core.read_timeout(),
             expired: false,
             local_waiting: places.len(),
+            lookups: 1,
+            found: Vec::new(),
             closest: None,
             late: Vec::new(),
+            widened: false,
             fetches: PagedFetches::new(id, key),
             answers: BTreeMap::new(),
             state: State::new(),
@@ -247,6 +260,64 @@ impl<E: Part> Survey<E> {
         nearest
     }
 
+    /// Looks the key up again, more widely, if there is time and it was not done before. What came so far
+    /// is kept. Returns whether it does.
+    pub(crate) fn widen(&mut self, core: &mut Core, doubt: Doubt) -> bool {
+        if self.expired || std::mem::replace(&mut self.widened, true) {
+            return false;
+        }
+        core.stop_lookup(self.id);
+        core.stats.lookups_widened += 1;
+        core.stats.density_alarms += u64::from(doubt == Doubt::Crowded);
+        self.found = self.closest.take().unwrap_or_default();
+        let (id, key, keep, why) = (self.id, self.key, self.keep, doubt.why());
+        let beside = core.beside(&key, doubt);
+        self.lookups = beside.len();
+        for target in beside {
+            core.lookup_beside(id, target, why);
+        }
+        if self.lookups == 0 {
+            self.lookups = 1;
+            // The same nodes answer again.
+            self.future_dated = 0;
+            let spare = places(core.replication()) - core.replication();
+            let doubted = true;
+            core.lookup(&Question { id, key, why, doubted, spare, places: &[], keep }, E::WANT);
+        }
+        true
+    }
+
+    /// A lookup ended. After the last of several, the nodes among the closest that were not asked for the
+    /// record are.
+    fn on_looked_up(&mut self, core: &mut Core, closest: Vec<Peer>, late: Vec<Peer>) {
+        self.found.extend(closest);
+        self.late.extend(late);
+        self.lookups = self.lookups.saturating_sub(1);
+        if self.lookups > 0 {
+            return;
+        }
+        let mut found = std::mem::take(&mut self.found);
+        found.sort_by_key(|peer| peer.distance(&self.key));
+        found.dedup_by_key(|peer| peer.id);
+        if self.widened {
+            for peer in found.iter().take(wide(core.replication())) {
+                let asked = self.answers.contains_key(&peer.id)
+                    || self.awaiting.contains_key(&peer.id)
+                    || peer.id == core.me.id;
+                if !asked {
+                    self.fetches.ask_first(core, *peer);
+                }
+            }
+        }
+        self.closest = Some(found);
+    }
+
+    /// Whether a node claims to hold something of the record, although nothing of it was read.
+    pub(crate) fn is_disputed(&self) -> bool {
+        let claims = |answer: &Answer<E>| answer.digest != StateDigest::EMPTY;
+        self.state.is_empty() && (self.fetches.unread() > 0 || self.answers.values().any(claims))
+    }
+
     /// Ends the lookup, if it is under way: the operation has enough.
     pub(crate) fn stop(&self, core: &mut Core) {
         core.stop_lookup(self.id);
@@ -268,10 +339,7 @@ impl<E: Part> Survey<E> {
             }
             SurveyEvent::Found(from, record) => self.on_found(core, now, from, &record),
             SurveyEvent::Page(from, page) => self.on_page(core, now, from, page),
-            SurveyEvent::LookupDone { closest, late } => {
-                self.closest = Some(closest);
-                self.late = late;
-            }
+            SurveyEvent::LookupDone { closest, late } => self.on_looked_up(core, closest, late),
             SurveyEvent::Deadline => {
                 core.stop_lookup(self.id);
                 self.fetches.abandon();

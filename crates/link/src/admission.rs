@@ -281,7 +281,8 @@ impl Link {
         if session.announced.as_deref() == Some(&news) {
             return;
         }
-        if self.push(Output::Admitted { contact: peer, until: pass.expires })
+        let (until, ticket) = (pass.expires, pass.ticket);
+        if self.push(Output::Admitted { contact: peer, until, ticket })
             && let Some(session) = self.sessions.get_mut(&peer.public_key)
         {
             session.announced = Some(Box::new(news));

@@ -62,7 +62,7 @@ pub(crate) struct Pass {
     pub(crate) expires: UnixMillis,
     /// What its member's node id is salted with.
     pub(crate) salt: Option<Salt>,
-    ticket: Option<PublicKey>,
+    pub(crate) ticket: Option<PublicKey>,
 }
 
 impl Pass {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{BoundedQueue, Contact, UnixMillis};
+use potluck_base::{BoundedQueue, Contact, PublicKey, UnixMillis};
 use potluck_wire::{Request, Response};
 
 use crate::hellos::HELLOS_MAX;
@@ -60,6 +60,8 @@ pub enum Output {
         contact: Contact,
         /// When its certificate expires.
         until: UnixMillis,
+        /// The ticket that let it in; `None` if the authority did without one.
+        ticket: Option<PublicKey>,
     },
     /// A greeting was answered.
     Greeted {

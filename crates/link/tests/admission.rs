@@ -133,8 +133,8 @@ fn two_members_come_to_terms_and_then_show_no_certificates_any_more() {
     assert_eq!((at_a.certificates_checked, at_b.certificates_checked), (1, 2));
     // Each was told once that the other is admitted, and where.
     let until = UnixMillis(NOW.0 + HOUR_MS);
-    assert_eq!(a.told, [Output::Admitted { contact: b.contact, until }]);
-    assert_eq!(b.told, [Output::Admitted { contact: a.contact, until }]);
+    assert_eq!(a.told, [Output::Admitted { contact: b.contact, until, ticket: None }]);
+    assert_eq!(b.told, [Output::Admitted { contact: a.contact, until, ticket: None }]);
     // The other way round nothing needs to be shown either, but the asker cannot know.
     ask(60, &mut b, &mut a, &Request::Ping);
     assert_eq!(ask(80, &mut b, &mut a, &Request::Ping)[0].len(), 148);

@@ -12,8 +12,8 @@ const HELP: &str =
     "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partitions P] [--prepared] [--log]\n\
      \x20   [--without DEFENCE]: member_writers, store_only_near, pull_budget, quorum_claims,\n\
      \x20   priced_peers, checked_announcements, capped_contacts, computed_frames,\n\
-     \x20   paced_sources, member_publishers, disjoint_paths, subnet_limits, deep_buckets,
-     \x20   or all\n\n";
+     \x20   paced_sources, member_publishers, disjoint_paths, subnet_limits, deep_buckets,\n\
+     \x20   spread_tickets, density_alarm, versions_seen, or all\n\n";
 
 struct Asked {
     scenario: String,
@@ -58,6 +58,9 @@ fn switch_off(defences: &mut Defences, name: &str) -> Option<()> {
         "disjoint_paths" => &mut defences.disjoint_paths,
         "subnet_limits" => &mut defences.subnet_limits,
         "deep_buckets" => &mut defences.deep_buckets,
+        "spread_tickets" => &mut defences.spread_tickets,
+        "density_alarm" => &mut defences.density_alarm,
+        "versions_seen" => &mut defences.versions_seen,
         "all" => {
             *defences = Defences::NONE;
             return Some(());

@@ -234,7 +234,13 @@ mod tests {
             let values: Vec<Value> = texts.iter().map(|text| value(text)).collect();
             let context = values.iter().map(|value| (value.writer, value.dot)).collect();
             let reading = Reading { values, context };
-            Reply::Read(ReadDone { key: key(0), reading, digest: StateDigest::EMPTY, answers: 3 })
+            Reply::Read(ReadDone {
+                key: key(0),
+                reading,
+                digest: StateDigest::EMPTY,
+                answers: 3,
+                older: false,
+            })
         };
         let mut tape = Tape::default();
         let draft = Draft {

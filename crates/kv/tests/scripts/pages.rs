@@ -7,7 +7,7 @@ use potluck_wire::{Loaded, Response};
 
 use crate::samples::{digest, new, new_texts, old, page, put};
 use crate::script::{
-    Given::{Answers, Claims, Ends, Finds, Get, Loads, Page, Put, Silent, Until},
+    Given::{Answers, Claims, Ends, EndsLast, Finds, Get, Loads, Page, Put, Silent, Until},
     Script, step,
 };
 
@@ -113,7 +113,10 @@ fn a_state_is_fetched_page_by_page_in_the_order_of_writers() {
             script.give(Page(1, page));
         }
         let unread = "reply 1: only 2 of the 2 replicas needed answered";
-        assert_eq!(script.give(Ends(vec![1, 2, 3])), [unread], "{case}");
+        let again = "look up 7 for wider: disputed";
+        assert_eq!(script.give(Ends(vec![1, 2, 3])), [again], "{case}");
+        assert_eq!(script.give(EndsLast(vec![1, 2, 3])), ["ask 1 for a page"], "{case}");
+        assert_eq!(script.give(Silent(1)), [unread], "{case}");
     }
 }
 

@@ -64,7 +64,12 @@ fn the_fifth_equal_read_waits_and_shares_the_next_one() {
         step("no replica here", LoadsLast(Place::Replica, vec![]), NONE),
         step("nothing written here", LoadsLast(Place::Own, vec![]), NONE),
         step(
-            "no one has it",
+            "no one has it, although it was read before",
+            EndsLast(vec![]),
+            &["look up 7 for wider: older answer"],
+        ),
+        step(
+            "no one has it still",
             EndsLast(vec![]),
             &[
                 "reply 5: only 0 of the 2 replicas needed answered",

@@ -95,7 +95,11 @@ impl Node {
                 self.dht.handle(now, potluck_dht::Input::Greeted { address, contact });
             }
             Link::NoWelcome { .. } => {}
-            Link::Admitted { contact, until } => self.on_admitted(contact, until),
+            Link::Admitted { contact, until, ticket } => {
+                let member = contact.public_key;
+                self.kv.handle(now, potluck_kv::Input::Shown { member, ticket });
+                self.on_admitted(contact, until);
+            }
         }
     }
 
