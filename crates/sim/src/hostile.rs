@@ -4,6 +4,7 @@
 //! A manner is a value with a method, so that a scenario composes them: most wrap a [`Replica`], which does
 //! what an honest holder does, and deviate in one point. A closure is a manner too.
 
+mod colluder;
 mod corrupt;
 mod delayer;
 mod drip;
@@ -26,6 +27,7 @@ use potluck_base::{BlobId, Contact, Identity, Instant, NetworkId, Peer, UnixMill
 use potluck_record::CertificateHash;
 use potluck_wire::{Request, Response};
 
+pub use colluder::Colluder;
 pub use corrupt::Corrupt;
 pub use delayer::Delayer;
 pub use drip::Drip;

@@ -3,6 +3,7 @@
 mod accepted;
 mod admission;
 mod broadcast;
+mod calm;
 mod canary;
 mod churn;
 mod clock_back;
@@ -50,6 +51,7 @@ use crate::scenario::{Params, Scenario, ScenarioError, play};
 /// Every scenario.
 pub const ALL: &[Scenario] = &[
     join::JOIN,
+    calm::CALM,
     mass_failure::MASS_FAILURE,
     mass_failure::MASS_FAILURE_R3,
     repair::REPAIR,
@@ -108,6 +110,8 @@ pub const ALL: &[Scenario] = &[
     insiders::INSIDER_FULL_RATE,
     insiders::NEAR_LIARS,
     insiders::SYBIL_NEAR,
+    insiders::CROWDED_KEY,
+    insiders::ROLLBACK,
     insiders::REPLAYED_TOPIC,
     insiders::CONTACTS,
     insiders::HOG,

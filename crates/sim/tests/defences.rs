@@ -63,6 +63,21 @@ const CASES: &[Case] = &[
         fails: &["the file is found and arrives"],
     },
     Case {
+        scenario: "sybil-near",
+        without: Defences { spread_tickets: false, ..ALL },
+        fails: &["all others read it without its writer"],
+    },
+    Case {
+        scenario: "crowded-key",
+        without: Defences { density_alarm: false, ..ALL },
+        fails: &["99 % of the reads show the last write"],
+    },
+    Case {
+        scenario: "rollback",
+        without: Defences { versions_seen: false, ..ALL },
+        fails: &["none is shown an older version silently"],
+    },
+    Case {
         scenario: "drip",
         without: Defences { paced_sources: false, ..ALL },
         fails: &["the whole file arrives", "it arrives within 15 s"],
