@@ -614,7 +614,7 @@ impl Machine for Kv {
                 self.core.scan_certificates(None);
             }
             Input::Certificate(bytes) => {
-                self.on_member(self.core.identity.public_key(), bytes, true)
+                self.on_member(self.core.identity.public_key(), bytes, true);
             }
             Input::MemberCertificate { member, certificate } => {
                 self.on_member(member, certificate, false);
