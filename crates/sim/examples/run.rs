@@ -8,8 +8,7 @@ use std::time::Instant;
 use potluck_base::Defences;
 use potluck_sim::{Params, ScenarioError, scenarios};
 
-const HELP: &str =
-    "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partitions P] [--prepared] [--log]\n\
+const HELP: &str = "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partitions P] [--prepared] [--log]\n\
      \x20   [--without DEFENCE]: member_writers, store_only_near, pull_budget, quorum_claims,\n\
      \x20   priced_peers, checked_announcements, capped_contacts, computed_frames,\n\
      \x20   paced_sources, member_publishers, disjoint_paths, subnet_limits, deep_buckets,\n\
