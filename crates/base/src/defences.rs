@@ -40,6 +40,8 @@ pub struct Defences {
     pub density_alarm: bool,
     /// Readers remember the newest version that they saw, and look again for it.
     pub versions_seen: bool,
+    /// Nodes of an `open` network hear only those that solve its puzzles.
+    pub puzzles: bool,
 }
 
 impl Defences {
@@ -61,6 +63,7 @@ impl Defences {
         spread_tickets: true,
         density_alarm: true,
         versions_seen: true,
+        puzzles: true,
     };
     /// None of them, as the baseline of a comparison.
     pub const NONE: Self = Self {
@@ -80,6 +83,7 @@ impl Defences {
         spread_tickets: false,
         density_alarm: false,
         versions_seen: false,
+        puzzles: false,
     };
 }
 

@@ -250,7 +250,7 @@ fn forged(attacker: &Attacker, mut rng: Rng) {
             let (to, bytes) = &real[sent as usize % attacker.targets.len()];
             let mut copy = bytes.clone();
             let at = copy.windows(32).position(|window| window == key.as_bytes());
-            match at.filter(|_| sent % 2 == 0) {
+            match at.filter(|_| sent.is_multiple_of(2)) {
                 Some(at) => copy[at..at + 32].copy_from_slice(&rng.bytes::<32>()),
                 None => *copy.last_mut().expect("a datagram") ^= 1 + (sent as u8 >> 1),
             }

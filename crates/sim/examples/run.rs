@@ -12,7 +12,7 @@ const HELP: &str = "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partiti
      \x20   [--without DEFENCE]: member_writers, store_only_near, pull_budget, quorum_claims,\n\
      \x20   priced_peers, checked_announcements, capped_contacts, computed_frames,\n\
      \x20   paced_sources, member_publishers, disjoint_paths, subnet_limits, deep_buckets,\n\
-     \x20   spread_tickets, density_alarm, versions_seen, or all\n\n";
+     \x20   spread_tickets, density_alarm, versions_seen, puzzles, or all\n\n";
 
 struct Asked {
     scenario: String,
@@ -60,6 +60,7 @@ fn switch_off(defences: &mut Defences, name: &str) -> Option<()> {
         "spread_tickets" => &mut defences.spread_tickets,
         "density_alarm" => &mut defences.density_alarm,
         "versions_seen" => &mut defences.versions_seen,
+        "puzzles" => &mut defences.puzzles,
         "all" => {
             *defences = Defences::NONE;
             return Some(());

@@ -78,6 +78,11 @@ const CASES: &[Case] = &[
         fails: &["none is shown an older version silently"],
     },
     Case {
+        scenario: "open-join",
+        without: Defences { puzzles: false, ..ALL },
+        fails: &["a node that solves one puzzle only is in no table"],
+    },
+    Case {
         scenario: "drip",
         without: Defences { paced_sources: false, ..ALL },
         fails: &["the whole file arrives", "it arrives within 15 s"],

@@ -114,6 +114,7 @@ pub struct Traffic {
     sent: [u64; Purpose::ALL.len()],
 }
 
+#[expect(clippy::indexing_slicing, reason = "the arrays have a place for each purpose")]
 impl Traffic {
     /// Counts received bytes.
     pub fn note_received(&mut self, purpose: Purpose, bytes: u64) {

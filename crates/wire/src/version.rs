@@ -30,12 +30,14 @@ pub fn of_message(message: &[u8]) -> u8 {
 /// An encoded message of this node in another version that it speaks.
 #[must_use]
 pub fn in_version(message: Bytes, version: u8) -> Bytes {
-    if message.first() == Some(&version) || message.is_empty() || !is_spoken(version) {
+    if message.first() == Some(&version) || !is_spoken(version) {
         return message;
     }
-    let mut changed = BytesMut::from(&message[..]);
+    let mut changed = BytesMut::from(message);
     // Versions below 24 are one byte of CBOR.
-    changed[0] = version;
+    if let Some(first) = changed.first_mut() {
+        *first = version;
+    }
     changed.freeze()
 }
 

@@ -86,7 +86,11 @@ fn check_tables(run: &mut Run, world: &World, honest: &[NodeIndex], unsolved: &[
         .filter(|node| in_tables(node) > 0)
         .map(|node| format!("{node} is in {} tables", in_tables(node)))
         .collect();
-    run.check(Check::none_of("who solves one puzzle is in no table", unsolved.len(), &bad));
+    run.check(Check::none_of(
+        "a node that solves one puzzle only is in no table",
+        unsolved.len(),
+        &bad,
+    ));
 }
 
 /// Each node writes in its own space, and others read it.
