@@ -1,14 +1,14 @@
 //! Puts and gets over many nodes in one process, and gets right after a third of them stopped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use potluck::{Admission, Node, Read};
 
 use crate::process::resident_kb;
-use crate::summary::{Phase, Summary};
+use crate::summary::{Phase, Summary, print_figure};
+use crate::work::{Amount, Stored, getter, putter, spread, stops};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -45,6 +45,44 @@ pub struct Options {
     /// Share of the nodes that stop at once.
     #[arg(long, default_value_t = 0.3)]
     stop: f64,
+    /// End each phase after so many seconds (one in flight: half of it), rest for two seconds once
+    /// and not again, and print figures for a program to read.
+    #[arg(long)]
+    seconds: Option<f64>,
+}
+
+/// Operations of the phases with one in flight, and of the one right after the stop.
+const FEW: usize = 300;
+/// Longer than any phase without `--seconds` takes.
+const UNBOUNDED: Duration = Duration::from_secs(24 * 3600);
+
+impl Options {
+    /// One in flight.
+    fn alone(&self) -> Amount {
+        let time = self.seconds.map_or(UNBOUNDED, |it| Duration::from_secs_f64(it / 2.0));
+        Amount { concurrency: 1, operations: FEW, time }
+    }
+
+    /// Many in flight.
+    fn together(&self) -> Amount {
+        let time = self.seconds.map_or(UNBOUNDED, Duration::from_secs_f64);
+        Amount { concurrency: self.concurrency, operations: self.operations, time }
+    }
+
+    /// Prints a phase.
+    fn print(&self, summary: &Summary, what: &str, name: &str) {
+        summary.print(what);
+        if self.seconds.is_some() {
+            summary.print_figures(name);
+        }
+    }
+
+    /// Prints one figure, if a program reads them.
+    fn figure(&self, name: &str, number: f64) {
+        if self.seconds.is_some() {
+            print_figure(name, number);
+        }
+    }
 }
 
 /// Runs all phases and prints a line for each.
@@ -57,23 +95,30 @@ pub async fn run(options: &Options) -> Result<()> {
     let phase = Phase::begin();
     let nodes = start(options, folder.path()).await?;
     let summary = phase.end(vec![Duration::ZERO], 0);
+    let memory = resident_kb() / options.nodes as u64;
     println!(
-        "bootstrap                    {:.1} s, {:.2} CPU s; {} kB a node",
-        summary.seconds,
-        summary.cpu_seconds,
-        resident_kb() / options.nodes as u64
+        "bootstrap                    {:.1} s, {:.2} CPU s; {memory} kB a node",
+        summary.seconds, summary.cpu_seconds
     );
-    idle(Duration::from_secs(5), "idle").await;
+    options.figure("bootstrap.seconds", summary.seconds);
+    options.figure("bootstrap.cpu", summary.cpu_seconds);
+    let brief = options.seconds.is_some();
+    idle(Duration::from_secs(if brief { 2 } else { 5 }), "idle").await;
     let nodes = Arc::new(nodes);
-    puts(options, &nodes, 1, 300, "one").await.print("put, 1 in flight");
-    gets(&nodes, 1, 300, "one").await.print("get, 1 in flight");
-    let many = (options.concurrency, options.operations);
-    puts(options, &nodes, many.0, many.1, "many").await.print("put");
-    gets(&nodes, many.0, many.1, "many").await.print("get, right behind the puts");
-    idle(Duration::from_secs(15), "afterwards").await;
-    gets(&nodes, many.0, many.1, "many").await.print("get");
-    println!("memory                       {} kB a node", resident_kb() / options.nodes as u64);
-    stop_some(options, nodes).await
+    let stored = puts(options, &nodes, options.alone(), "one").await;
+    let got = gets(options, &nodes, options.alone(), stored).await;
+    options.print(&got, "get, 1 in flight", "get1");
+    let stored = puts(options, &nodes, options.together(), "many").await;
+    let got = gets(options, &nodes, options.together(), stored).await;
+    options.print(&got, "get, right behind the puts", "get32");
+    if !brief {
+        idle(Duration::from_secs(15), "afterwards").await;
+        gets(options, &nodes, options.together(), stored).await.print("get");
+    }
+    let memory = resident_kb() / options.nodes as u64;
+    println!("memory                       {memory} kB a node");
+    options.figure("memory", memory as f64);
+    stop_some(options, nodes, stored).await
 }
 
 async fn start(options: &Options, folder: &std::path::Path) -> Result<Vec<Node>> {
@@ -111,90 +156,51 @@ async fn idle(time: Duration, what: &str) {
     println!("{what:<28} {:.3} CPU s a second", summary.cpu_seconds / summary.seconds);
 }
 
-/// Runs `operations` with `concurrency` in flight; each worker takes the next number.
-async fn spread<F, Fut>(concurrency: usize, operations: usize, operation: F) -> Summary
-where
-    F: Fn(usize) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = bool> + Send,
-{
-    let next = Arc::new(AtomicUsize::new(0));
-    let phase = Phase::begin();
-    let workers: Vec<_> = (0..concurrency)
-        .map(|_| {
-            let (next, operation) = (next.clone(), operation.clone());
-            tokio::spawn(async move {
-                let (mut latencies, mut failed) = (Vec::new(), 0);
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= operations {
-                        return (latencies, failed);
-                    }
-                    let began = Instant::now();
-                    if operation(number).await {
-                        latencies.push(began.elapsed());
-                    } else {
-                        failed += 1;
-                    }
-                }
-            })
-        })
-        .collect();
-    let (mut latencies, mut failed) = (Vec::new(), 0);
-    for worker in workers {
-        if let Ok((more, lost)) = worker.await {
-            latencies.extend(more);
-            failed += lost;
-        }
-    }
-    phase.end(latencies, failed)
-}
-
-fn value(number: usize, bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|index| (number * 31 + index * 7) as u8).collect()
-}
-
+/// Puts values, prints what that cost, and says which they were.
 async fn puts(
     options: &Options,
     nodes: &Arc<Vec<Node>>,
-    concurrency: usize,
-    operations: usize,
+    amount: Amount,
     prefix: &'static str,
+) -> Stored {
+    let (nodes, bytes, stored) = (nodes.clone(), options.value_bytes, Stored::none(prefix));
+    let worked = spread(amount, move |number| {
+        let node = nodes[putter(number, nodes.len())].clone();
+        async move { node.kv().put(stored.name(number), stored.value(number, bytes)).await.is_ok() }
+    })
+    .await;
+    let alone = amount.concurrency == 1;
+    let (what, name) = if alone { ("put, 1 in flight", "put1") } else { ("put", "put32") };
+    options.print(&worked.summary, what, name);
+    Stored { count: worked.begun, ..stored }
+}
+
+/// Gets values that were put, again and again.
+async fn gets(
+    options: &Options,
+    nodes: &Arc<Vec<Node>>,
+    amount: Amount,
+    stored: Stored,
 ) -> Summary {
     let (nodes, bytes) = (nodes.clone(), options.value_bytes);
-    spread(concurrency, operations, move |number| {
-        let node = nodes[number * 7919 % nodes.len()].clone();
+    spread(amount, move |number| {
+        let node = nodes[getter(number, nodes.len())].clone();
+        let number = stored.pick(number);
         async move {
-            node.kv().put(format!("{prefix}/{number}"), value(number, bytes)).await.is_ok()
+            let read = node.kv().get(stored.name(number)).await;
+            matches!(read, Ok(Read::Value(found)) if found.bytes()[..] == stored.value(number, bytes)[..])
         }
     })
     .await
+    .summary
 }
 
-async fn gets(
-    nodes: &Arc<Vec<Node>>,
-    concurrency: usize,
-    operations: usize,
-    prefix: &'static str,
-) -> Summary {
-    let nodes = nodes.clone();
-    spread(concurrency, operations, move |number| {
-        let node = nodes[(number * 104_729 + 13) % nodes.len()].clone();
-        async move {
-            let read = node.kv().get(format!("{prefix}/{number}")).await;
-            matches!(read, Ok(Read::Value(found)) if found.bytes()[..] == value(number, found.bytes().len())[..])
-        }
-    })
-    .await
-}
-
-async fn stop_some(options: &Options, nodes: Arc<Vec<Node>>) -> Result<()> {
+async fn stop_some(options: &Options, nodes: Arc<Vec<Node>>, stored: Stored) -> Result<()> {
     let all = Arc::into_inner(nodes).ok_or("a worker still holds the nodes")?;
     let stopping = (options.nodes as f64 * options.stop) as usize;
-    // Every third from the front: neighbours by start, not by place.
     let (mut stopped, mut alive) = (Vec::new(), Vec::new());
     for (index, node) in all.into_iter().enumerate() {
-        let third = index % 3 == 0 && stopped.len() < stopping;
-        if third { stopped.push(node) } else { alive.push(node) }
+        if stops(index, stopping) { stopped.push(node) } else { alive.push(node) }
     }
     let count = stopped.len();
     let stops: Vec<_> =
@@ -204,9 +210,12 @@ async fn stop_some(options: &Options, nodes: Arc<Vec<Node>>) -> Result<()> {
     }
     let alive = Arc::new(alive);
     println!("stopped {count} nodes");
-    let operations = 300.min(options.operations);
-    gets(&alive, options.concurrency, operations, "many").await.print("get, at once");
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    gets(&alive, options.concurrency, operations, "many").await.print("get, after 60 s");
+    let amount = Amount { operations: FEW.min(options.operations), ..options.together() };
+    let got = gets(options, &alive, amount, stored).await;
+    options.print(&got, "get, at once", "stop");
+    if options.seconds.is_none() {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        gets(options, &alive, amount, stored).await.print("get, after 60 s");
+    }
     Ok(())
 }

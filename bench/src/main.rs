@@ -8,6 +8,7 @@ mod files;
 mod flood;
 mod kills;
 mod members;
+mod pair;
 mod process;
 mod serf;
 mod serve;
@@ -15,6 +16,7 @@ mod summary;
 mod topics;
 mod torment;
 mod tree;
+mod work;
 
 use clap::Parser;
 
@@ -29,6 +31,8 @@ enum Measurement {
     Dht(dht::Options),
     /// A file from node to node, beside a bare QUIC stream.
     Files(files::Options),
+    /// A file from process to process, for `cargo xtask bench peers`.
+    Pair(pair::Options),
     /// A folder of very many small files.
     Tree(tree::Options),
     /// A fetching node killed again and again.
@@ -50,6 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match measurement {
             Measurement::Dht(options) => dht::run(&options).await,
             Measurement::Files(options) => files::run(&options).await,
+            Measurement::Pair(options) => pair::run(&options).await,
             Measurement::Tree(options) => tree::run(&options).await,
             Measurement::Kills(options) => kills::run(&options).await,
             Measurement::Serve(options) => serve::run(&options).await,

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::crowd::{Metrics, PATIENCE, Process, crowd, median, program};
 use crate::process::{Traffic, cpu_seconds_of, resident_kb_of};
+use crate::summary::print_figure;
 use crate::{serf, torment};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -51,6 +52,9 @@ pub struct Options {
     /// The same with agents of Serf, behind ours: their program.
     #[arg(long)]
     serf: Option<PathBuf>,
+    /// Print figures for a program to read.
+    #[arg(long)]
+    figures: bool,
     /// The program; without it the release build is made up to date.
     #[arg(long)]
     program: Option<PathBuf>,
@@ -88,6 +92,12 @@ pub fn run(options: &Options) -> Result<()> {
             ours.memory_kb / theirs.memory_kb,
             ours.detection / theirs.detection
         );
+        if options.figures {
+            theirs.print("serf");
+        }
+    }
+    if options.figures {
+        ours.print("potluck");
     }
     Ok(())
 }
@@ -101,6 +111,20 @@ pub struct Figures {
     pub memory_kb: f64,
     /// Seconds until a killed one is dead everywhere.
     pub detection: f64,
+}
+
+impl Figures {
+    /// For a program to read, under a name.
+    fn print(&self, name: &str) {
+        for (figure, number) in [
+            ("idle_bytes", self.bytes),
+            ("idle_cpu", self.cpu * 1000.0),
+            ("memory", self.memory_kb / 1000.0),
+            ("noticed", self.detection),
+        ] {
+            print_figure(&format!("{name}.{figure}"), number);
+        }
+    }
 }
 
 fn ours(options: &Options, program: &Path) -> Result<Figures> {

@@ -57,4 +57,25 @@ impl Summary {
             self.failed,
         );
     }
+
+    /// The same for a program that reads it, a figure a line: `figure NAME.rate 1843.2`. Rates are
+    /// operations a second, times milliseconds, `cpu` seconds per 1,000, `right` percent.
+    pub fn print_figures(&self, name: &str) {
+        let done = self.done.max(1) as f64;
+        let all = (self.done + self.failed).max(1) as f64;
+        for (figure, number) in [
+            ("rate", self.done as f64 / self.seconds),
+            ("cpu", self.cpu_seconds / done * 1000.0),
+            ("p50", self.p50.as_secs_f64() * 1000.0),
+            ("p99", self.p99.as_secs_f64() * 1000.0),
+            ("right", self.done as f64 / all * 100.0),
+        ] {
+            print_figure(&format!("{name}.{figure}"), number);
+        }
+    }
+}
+
+/// One figure for a program that reads it.
+pub fn print_figure(name: &str, number: f64) {
+    println!("figure {name} {number:.4}");
 }
