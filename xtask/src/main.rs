@@ -2,12 +2,13 @@
 //!
 //! This file only dispatches the tasks to their modules: [`run`] starts other programs, [`tidy`] checks the
 //! sources, [`seeds`] runs many simulations, [`torment`] runs real nodes under faults, [`nat`] real nodes
-//! behind routers.
+//! behind routers, [`peers`] other systems beside Potluck.
 
 mod grafana;
 mod line;
 mod nat;
 mod node;
+mod peers;
 mod release;
 mod run;
 mod sandbox;
@@ -41,7 +42,8 @@ cargo xtask TASK [ARGS..]
   nat [KINDS]    real nodes behind routers of every kind, and what reaches what (--help: its
                  arguments; docs/nat.md)
   line           a file over a line of a rate and a delay, for one program or several (--help)
-  bench [ARGS..] side by side with other systems: the workspace in bench/
+  bench [ARGS..] Potluck measured: the workspace in bench/
+  bench peers    Potluck beside other systems, the same work in one run (--help: its arguments)
 ";
 
 fn main() -> ExitCode {
@@ -97,6 +99,15 @@ fn dispatch(task: &str, args: &[OsString]) -> Result<ExitCode, String> {
         }
         "line" => line::run(root, args),
         line::END_TASK => line::run_end(args),
+        "bench" if args.first().is_some_and(|arg| arg == "peers") => match &args[1..] {
+            rest if rest.iter().any(|arg| arg == "--help" || arg == "-h") => {
+                io::stdout()
+                    .write_all(peers::HELP.as_bytes())
+                    .map_err(|error| error.to_string())?;
+                Ok(ExitCode::SUCCESS)
+            }
+            rest => peers::run(root, rest),
+        },
         _ => match run::Invocation::of_task(task, args) {
             Some(invocation) => invocation.run(root),
             None => Err(format!("no task `{task}`\n\n{HELP}")),
