@@ -74,7 +74,7 @@ async fn give(file: &Path, data: &Path) -> Result<()> {
     let shared = node.files().share(file).await?;
     print_figure("import", began.elapsed().as_secs_f64());
     let spent = cpu_seconds();
-    println!("ticket {}{SEPARATOR}{}", node.contact(), shared.id);
+    println!("ticket {}{SEPARATOR}{}", node.contact(), shared.link);
     // It ends with the input, whatever was in it.
     tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await??;
     print_figure("cpu", cpu_seconds() - spent);
@@ -83,11 +83,11 @@ async fn give(file: &Path, data: &Path) -> Result<()> {
 }
 
 async fn take(ticket: &str, to: &Path, data: &Path) -> Result<()> {
-    let (contact, id) = ticket.rsplit_once(SEPARATOR).ok_or("the ticket has two words")?;
+    let (contact, link) = ticket.rsplit_once(SEPARATOR).ok_or("the ticket has two words")?;
     let node = start(data, Some(contact.parse()?)).await?;
     tokio::time::sleep(ANNOUNCED).await;
     let (began, spent) = (Instant::now(), cpu_seconds());
-    node.files().fetch(id).to(to).await?;
+    node.files().fetch(link).to(to).await?;
     print_figure("seconds", began.elapsed().as_secs_f64());
     print_figure("cpu", cpu_seconds() - spent);
     node.stop().await?;
