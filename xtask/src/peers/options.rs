@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-cargo xtask bench peers [--only NAME].. [--quick] [--rounds N] [--mib N] [--program FILE]
+cargo xtask bench peers [--only NAME].. [--quick] [--rounds N] [--seconds N] [--mib N]
+                        [--program FILE]
 
 Potluck beside other systems: the same work, in turns, in the same run. Prints a ratio a line, then one
 table of medians and ranges, then what was left out and why. About 15 minutes; the first run builds and
@@ -18,6 +19,7 @@ downloads the other systems too.
                   serf                           processes that watch each other
   --quick       one short round of a small network: whether all of it works, no figures to keep
   --rounds N    turns of each system (default 3)
+  --seconds N   length of a phase of puts or gets (default 4)
   --mib N       size of the file in MiB (default 1024)
   --program FILE  the program that watches beside serf (default: the release build, brought up to date)
 
@@ -120,7 +122,8 @@ impl Options {
 /// Reads the arguments.
 pub(super) fn parse(args: &[OsString]) -> Result<Options, String> {
     let mut args = args.iter().map(|arg| arg.to_string_lossy());
-    let (mut systems, mut rounds, mut mib, mut program) = (Vec::new(), None, None, None);
+    let (mut systems, mut program) = (Vec::new(), None);
+    let (mut rounds, mut seconds, mut mib) = (None, None, None);
     let mut work = Work::WHOLE;
     while let Some(arg) = args.next() {
         let mut value =
@@ -129,6 +132,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Options, String> {
             "--quick" => work = Work::QUICK,
             "--only" => systems.push(system(&value()?)?),
             "--program" => program = Some(PathBuf::from(&*value()?)),
+            "--seconds" => seconds = Some(number(&arg, &value()?, 600)?),
             "--rounds" => rounds = Some(number(&arg, &value()?, 100)?),
             "--mib" => mib = Some(number(&arg, &value()?, 1 << 20)?),
             _ => return Err(format!("bench peers does not know `{arg}`\n\n{HELP}")),
@@ -137,6 +141,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Options, String> {
     if let Some(rounds) = rounds {
         work.rounds = usize::try_from(rounds).map_err(|error| error.to_string())?;
     }
+    work.seconds = seconds.map_or(work.seconds, |seconds| seconds as f64);
     work.mib = mib.unwrap_or(work.mib);
     if systems.is_empty() {
         systems = System::ALL.to_vec();
