@@ -24,7 +24,9 @@ use crate::request::{HandleEnds, Observation, Observe, Request};
 use crate::socket::{PortStats, SocketBuffers};
 use crate::stopped::Stopped;
 use crate::topics::{PUBLISHES_MAX, Publishing, Subscribe, SubscribeError, Subscription};
-use crate::transport::{PeerStream, ProtocolError, ProtocolHandler, Transport, TransportStats};
+use crate::transport::{
+    PeerStream, ProtocolError, ProtocolHandler, Transport, TransportStats, WeakTransport,
+};
 use crate::watches::{Changes, WatchRequest};
 
 /// Requests queued for the drive loop; further callers wait.
@@ -84,14 +86,16 @@ pub struct FormerIdentity {
 /// A protocol that a node serves. Dropped, it is served no longer; streams that were opened go on.
 #[derive(Debug)]
 pub struct ServedProtocol {
-    transport: Transport,
+    transport: WeakTransport,
     name: String,
     number: u64,
 }
 
 impl Drop for ServedProtocol {
     fn drop(&mut self) {
-        self.transport.end_protocol(&self.name, self.number);
+        if let Some(transport) = self.transport.upgrade() {
+            transport.end_protocol(&self.name, self.number);
+        }
     }
 }
 
@@ -148,7 +152,8 @@ struct Shared {
     events: broadcast::Receiver<Event>,
     files: Option<Files>,
     membership: Option<Membership>,
-    transport: Transport,
+    /// Weak, so that the port is free once the node has stopped.
+    transport: WeakTransport,
     /// The last statistics of the book of tickets, for when the disk is too busy to give them.
     issued: Mutex<Option<IssuedStats>>,
     /// The last view of the store, for when it is too busy to give one.
@@ -177,7 +182,7 @@ impl Handle {
         info: NodeInfo,
         clock: Clock,
         whereabouts: Whereabouts,
-        transport: Transport,
+        transport: WeakTransport,
         parts: impl FnOnce(mpsc::Sender<Request>) -> (Option<Files>, Option<Membership>),
     ) -> (Self, HandleEnds) {
         let (requests, requests_end) = mpsc::channel(REQUESTS_MAX);
@@ -224,8 +229,8 @@ impl Handle {
         name: &str,
         handler: ProtocolHandler,
     ) -> Result<ServedProtocol, ProtocolError> {
+        let number = self.transport()?.serve_protocol(name, handler)?;
         let transport = self.shared.transport.clone();
-        let number = transport.serve_protocol(name, handler)?;
         Ok(ServedProtocol { transport, name: name.to_owned(), number })
     }
 
@@ -238,7 +243,11 @@ impl Handle {
         peer: &Contact,
         name: &str,
     ) -> Result<PeerStream, ProtocolError> {
-        self.shared.transport.open_protocol(peer, name).await
+        self.transport()?.open_protocol(peer, name).await
+    }
+
+    fn transport(&self) -> Result<Transport, ProtocolError> {
+        self.shared.transport.upgrade().ok_or(ProtocolError::Stopped)
     }
 
     /// The constant facts about the node.

@@ -196,7 +196,7 @@ fn run(
     let looking = looking_around(&network, socket.local_addrs(), clock, settings)?;
     let mut puzzles = None;
     let (handle, ends) =
-        Handle::new(info, clock, whereabouts.clone(), transport.clone(), |requests| {
+        Handle::new(info, clock, whereabouts.clone(), transport.downgrade(), |requests| {
             lan::begin(looking, &requests);
             let membership = admitted.map(|admitted| {
                 let filter = AdmissionFilter::new(requests.clone());

@@ -45,7 +45,7 @@ mod tests;
 mod tls;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -92,6 +92,19 @@ pub struct Transport {
     handle: Arc<Handle>,
 }
 
+/// The transport of a node that may have stopped. It keeps no port bound.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakTransport {
+    handle: Weak<Handle>,
+}
+
+impl WeakTransport {
+    /// The transport, while the node runs.
+    pub(crate) fn upgrade(&self) -> Option<Transport> {
+        self.handle.upgrade().map(|handle| Transport { handle })
+    }
+}
+
 /// Closes the transport with its last clone: the tasks inside hold the rest.
 #[derive(Debug)]
 struct Handle {
@@ -136,6 +149,11 @@ struct Inner {
 }
 
 impl Transport {
+    /// The same, without keeping a port bound.
+    pub(crate) fn downgrade(&self) -> WeakTransport {
+        WeakTransport { handle: Arc::downgrade(&self.handle) }
+    }
+
     /// A transport for `identity` in `network` on `socket`. It does nothing until the first call
     /// or packet; the receive loop of the socket must give it the QUIC segments
     /// ([`Transport::on_quic`]).

@@ -130,3 +130,19 @@ async fn a_message_arrives_with_its_sender_and_a_full_inbox_says_so() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_node_frees_its_port_while_its_protocols_are_held() {
+    let nodes = network(1).await;
+    bounded(async {
+        let served = nodes[0].protocol("shout/1", |_, stream| shout(stream)).expect("served");
+        let address = nodes[0].contact().address;
+        nodes[0].stop().await.expect("stopped");
+        drop(std::net::UdpSocket::bind(address).expect("the port is free"));
+        let error =
+            nodes[0].protocol("other/1", |_, stream| shout(stream)).expect_err("it has stopped");
+        assert!(matches!(error, Error::Protocol(ProtocolError::Stopped)), "{error}");
+        drop(served);
+    })
+    .await;
+}

@@ -45,7 +45,7 @@ fn node(disk: Disk) -> (Handle, Drive) {
         former: None,
     };
     let (handle, ends) =
-        Handle::new(info, clock, whereabouts.clone(), transport.clone(), |_| (None, None));
+        Handle::new(info, clock, whereabouts.clone(), transport.downgrade(), |_| (None, None));
     let drive = Drive::new(Parts {
         node,
         clock,

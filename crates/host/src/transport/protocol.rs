@@ -74,6 +74,9 @@ pub enum ProtocolError {
     /// This node or the peer has as many streams of protocols as it may. Try again later.
     #[error("too many streams of protocols at once")]
     Busy,
+    /// This node has stopped. Start it again.
+    #[error("this node has stopped")]
+    Stopped,
     /// No node of this id is known here. Give its contact, or wait until it is a member.
     #[error("no such peer is known here")]
     NoPeer,
