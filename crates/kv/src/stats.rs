@@ -82,7 +82,7 @@ potluck_base::statistics! {
         counter stamps_demanded: u64,
         /// Work stamps of others that were checked.
         counter stamps_checked: u64,
-        /// Of these, those that do not hold.
+        /// Work stamps of others that do not hold.
         counter stamps_refused: u64,
         /// Work stamps made because others demanded them.
         counter stamps_made: u64,
