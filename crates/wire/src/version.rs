@@ -27,10 +27,12 @@ pub fn of_message(message: &[u8]) -> u8 {
     message.first().copied().filter(|version| is_spoken(*version)).unwrap_or(VERSION)
 }
 
-/// An encoded message of this node in another version that it speaks.
+/// An encoded message of this node in another version that it speaks. Bytes that begin with no version that
+/// this node speaks are no message, and stay as they are.
 #[must_use]
 pub fn in_version(message: Bytes, version: u8) -> Bytes {
-    if message.first() == Some(&version) || !is_spoken(version) {
+    let now = message.first().copied().filter(|now| is_spoken(*now));
+    if now.is_none_or(|now| now == version) || !is_spoken(version) {
         return message;
     }
     let mut changed = BytesMut::from(message);
@@ -93,6 +95,8 @@ mod tests {
         assert_eq!(crate::decode_request(&oldest), Ok(Request::Ping));
         assert_eq!(in_version(ping.clone(), VERSION + 1), ping);
         assert_eq!(in_version(Bytes::new(), VERSION), Bytes::new());
+        let other = Bytes::from_static(b"there?");
+        assert_eq!(in_version(other.clone(), VERSION_MIN), other, "no message");
         assert_eq!((of_message(&[]), of_message(&[0xff])), (VERSION, VERSION));
     }
 
