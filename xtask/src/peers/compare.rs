@@ -52,7 +52,7 @@ pub(super) fn number(number: f64) -> String {
     } else {
         format!("{number:.3}")
     };
-    let digits = text.chars().take_while(|it| it.is_ascii_digit()).count();
+    let digits = text.chars().take_while(char::is_ascii_digit).count();
     if digits == text.len() && digits > 3 {
         let (thousands, rest) = text.split_at(digits - 3);
         return format!("{thousands},{rest}");
