@@ -20,7 +20,7 @@ use potluck_wire::puzzle::WorkStamp;
 use crate::core::Core;
 use crate::event::PeerRequest;
 
-/// Stores of all strangers together that need no stamp: a guess at what a busy node sees of honest ones in
+/// Envelopes that all strangers together may store without a stamp: a guess at what a busy node sees of honest ones in
 /// calm. Raising it lets a flood store more for nothing; lowering it makes honest writers work.
 const FREE: Rate = Rate::new(100, 400);
 /// Stamps that this node makes for others' demands: some 2 ms each, so at most 6 % of a core.
@@ -56,7 +56,7 @@ impl Stamps {
         now < self.pressed_until
     }
 
-    /// Notes whether they are, for those who ask without a time.
+    /// Notes whether they are, for statistics, which are read without a time.
     pub(crate) fn look(&mut self, now: Instant) {
         self.needed = self.are_needed(now);
     }
@@ -71,9 +71,10 @@ impl Stamps {
         self.pressed_until = self.pressed_until.max(now + PRESSED_FOR);
     }
 
-    /// Whether one more store without a stamp is free of charge.
-    fn is_free(&mut self, now: Instant) -> bool {
-        let free = self.free.take(now, 1);
+    /// Whether a store of this many envelopes needs no stamp. Envelopes count, not requests: one request may
+    /// hold a thousand of them.
+    fn is_free(&mut self, now: Instant, envelopes: usize) -> bool {
+        let free = self.free.take(now, u32::try_from(envelopes).unwrap_or(u32::MAX));
         if !free {
             self.press(now);
         }
@@ -111,7 +112,7 @@ pub(crate) fn judge(core: &mut Core, now: Instant, asked: &mut PeerRequest) -> S
         return Stamped::Good;
     }
     let Some(stamp) = stamp else {
-        let free = core.local.stamps.is_free(now);
+        let free = core.local.stamps.is_free(now, envelopes.len());
         core.stats.stamps_demanded += u64::from(!free);
         return if free { Stamped::Good } else { Stamped::Missing };
     };
@@ -158,13 +159,13 @@ mod tests {
     #[test]
     fn strangers_store_freely_up_to_a_rate_and_again_when_calm() {
         let mut stamps = Stamps::default();
-        let free = (0..10_000).filter(|_| stamps.is_free(at(1_000))).count();
+        let free = (0..10_000).filter(|_| stamps.is_free(at(1_000), 1)).count();
         assert_eq!(free, FREE.burst as usize, "one flood, however many send it");
-        assert!(stamps.are_needed(at(1_000)) && !stamps.is_free(at(20_000)));
+        assert!(stamps.are_needed(at(1_000)) && !stamps.is_free(at(20_000), 1));
         assert!(stamps.are_needed(at(30_999)) && !stamps.are_needed(at(31_000)));
-        assert!(stamps.is_free(at(31_000)));
+        assert!(stamps.is_free(at(31_000), 1));
         stamps.press(at(40_000));
-        assert!(!stamps.is_free(at(41_000)), "the store has no room");
+        assert!(!stamps.is_free(at(41_000), 1), "the store has no room");
     }
 
     #[test]

@@ -116,6 +116,16 @@ fn stamp(key: potluck_base::Key, hour_off: u64) -> Bytes {
 }
 
 #[test]
+fn a_store_of_many_envelopes_counts_each_of_them() {
+    let (mut kv, now) = (kv(), Instant::ZERO + Duration::from_secs(1));
+    let many: Vec<Envelope> = (0..20).map(own).collect();
+    let refused = Response::refused(Refusal::StampNeeded);
+    let taken =
+        (0..100).take_while(|number| store(&mut kv, now, *number, &many, None) != refused).count();
+    assert_eq!(taken, 20, "requests of 20 envelopes, of the 400 that need no stamp at once");
+}
+
+#[test]
 fn a_flood_of_strangers_is_asked_for_stamps_until_it_ends() {
     let (mut kv, now) = (kv(), Instant::ZERO + Duration::from_secs(1));
     let first = (0..2_000_u32).find(|number| {
