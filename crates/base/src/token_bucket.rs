@@ -44,6 +44,15 @@ impl TokenBucket {
         true
     }
 
+    /// Takes as many of `most` tokens as are there at `now`; gives their number.
+    pub fn take_up_to(&mut self, now: Instant, most: u32) -> u32 {
+        let start = self.full_at.max(now);
+        let there = (now + self.depth()).since(start).as_nanos() / u128::from(self.cost);
+        let taken = most.min(u32::try_from(there).unwrap_or(u32::MAX));
+        self.full_at = start + self.cost_of(taken);
+        taken
+    }
+
     /// Takes `tokens` whether they are there or not. What is missing is owed, up to one depth of the
     /// bucket: more would keep the debtor out for longer than a full bucket lasts.
     pub fn charge(&mut self, now: Instant, tokens: u32) {
@@ -85,6 +94,17 @@ mod tests {
         assert!(bucket.take(later, 1) && !bucket.take(later, 1));
         assert!(bucket.is_full(later + Duration::from_millis(500)));
     }
+    #[test]
+    fn of_too_many_tokens_those_are_taken_that_are_there() {
+        let (mut bucket, now) = (TokenBucket::new(10, 5), Instant::from_micros(1_000_000));
+        assert_eq!((bucket.take_up_to(now, 3), bucket.take_up_to(now, 3)), (3, 2));
+        assert_eq!((bucket.take_up_to(now, 3), bucket.take(now, 1)), (0, false));
+        let later = now + Duration::from_millis(250);
+        assert_eq!((bucket.take_up_to(later, 9), bucket.take_up_to(later, 9)), (2, 0));
+        bucket.charge(later, 50);
+        assert_eq!(bucket.take_up_to(later, 1), 0, "it owes");
+    }
+
     #[test]
     fn a_charge_is_owed_up_to_one_depth_and_the_wait_says_how_long() {
         let mut bucket = TokenBucket::new(10, 5);

@@ -1,8 +1,8 @@
 //! The three checks of a routing update, which is anything that may change the table: a contact in an answer,
 //! or a node that was heard.
 //!
-//! - **Proven sender**: the word of a node counts after it answered this node at its address. Who was only
-//!   heard is pinged first; who does not answer has no word.
+//! - **Proven sender**: contacts are taken from a node after it answered this node at its address. A node that
+//!   was only heard is pinged first, and nothing is taken from one that does not answer.
 //! - **Plausible distance** (open networks): of n random ids, n / 2^b share their first b bits with this node on
 //!   average. A node that shares [`PREFIX_SLACK`] bits more than log2(n), or that comes to a crowd which chance
 //!   does not explain, was made to be near. Such a stranger is kept out of the deepest buckets and the close
@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use potluck_base::{Instant, LruMap, NodeId, PublicKey};
+use potluck_base::{Instant, LruMap, NodeId, PublicKey, Rate, TokenBucket};
 
 /// Leading bits beyond log2 of the network's size that an honest node shares with this one at most: more is
 /// shared by one honest node in 2^9. Raising it lets ids that were ground closer in.
@@ -27,20 +27,11 @@ const CROWD_SLACK: f64 = 4.0;
 const PROBATION: Duration = Duration::from_secs(3600);
 /// Strangers on probation that are remembered. Raising it costs memory; one that was forgotten begins anew.
 const STRANGERS_MAX: usize = 64;
-/// New contacts that one sender may name at once. A guess: 64 full answers. Raising it lets one sender make this
-/// node ask more.
-const BURST: f64 = 1024.0;
-/// New contacts that one sender may name a second, beyond the burst. A guess: a node that is asked 16 times a
-/// second names 16 new ones each time.
-const PER_SECOND: f64 = 256.0;
+/// New contacts that one sender may name, a second and at once. A guess: a node that is asked 16 times a second
+/// names 16 new ones each time, and 64 full answers at once. Raising it lets one sender make this node ask more.
+const NAMED: Rate = Rate::new(256, 1024);
 /// Senders whose rate is remembered. Raising it costs memory; a sender that was forgotten begins anew.
 const SENDERS_MAX: usize = 512;
-
-#[derive(Debug, Clone, Copy)]
-struct Allowance {
-    left: f64,
-    at: Instant,
-}
 
 /// How near a stranger is.
 #[derive(Debug, Clone)]
@@ -69,7 +60,7 @@ impl Near {
 #[derive(Debug, Clone)]
 pub(crate) struct Validator {
     on: bool,
-    senders: LruMap<NodeId, Allowance>,
+    senders: LruMap<NodeId, TokenBucket>,
     strangers: LruMap<NodeId, Instant>,
 }
 
@@ -107,15 +98,10 @@ impl Validator {
             return new;
         }
         if self.senders.peek(sender).is_none() {
-            self.senders.insert(*sender, Allowance { left: BURST, at: now });
+            self.senders.insert(*sender, NAMED.bucket());
         }
-        let Some(allowance) = self.senders.get_mut(sender) else { return new };
-        let gained = now.since(allowance.at).min(Duration::from_secs(60)).as_secs_f64();
-        allowance.left = gained.mul_add(PER_SECOND, allowance.left).min(BURST);
-        allowance.at = now;
-        let taken = new.min(allowance.left as usize);
-        allowance.left -= taken as f64;
-        taken
+        let Some(bucket) = self.senders.get_mut(sender) else { return 0 };
+        bucket.take_up_to(now, u32::try_from(new).unwrap_or(u32::MAX)) as usize
     }
 }
 
@@ -198,10 +184,10 @@ mod tests {
             let now = Instant::ZERO + Duration::from_secs(at);
             (0..200).map(|_| validator.take_rate(now, &senders[sender].id, 16)).sum::<usize>()
         };
-        assert_eq!(named(&mut validator, 1, 0), BURST as usize);
-        assert_eq!(named(&mut validator, 1, 1), BURST as usize);
-        assert_eq!(named(&mut validator, 2, 0), PER_SECOND as usize);
-        assert_eq!(named(&mut validator, 1000, 0), BURST as usize);
+        assert_eq!(named(&mut validator, 1, 0), NAMED.burst as usize);
+        assert_eq!(named(&mut validator, 1, 1), NAMED.burst as usize);
+        assert_eq!(named(&mut validator, 2, 0), NAMED.per_second as usize);
+        assert_eq!(named(&mut validator, 1000, 0), NAMED.burst as usize);
         for sender in 0..senders.len() {
             named(&mut validator, 1000, sender);
         }
