@@ -45,7 +45,7 @@ pub struct Options {
     /// Share of the nodes that stop at once.
     #[arg(long, default_value_t = 0.3)]
     stop: f64,
-    /// End each phase after so many seconds (one in flight: half of it), rest for two seconds once
+    /// Seconds after which each phase ends (half of them with one operation in flight), rest for two seconds once
     /// and not again, and print figures for a program to read.
     #[arg(long)]
     seconds: Option<f64>,

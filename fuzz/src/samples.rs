@@ -37,7 +37,7 @@ pub(crate) fn contact(number: u8) -> Contact {
     Contact::new(identity(number).public_key(), address)
 }
 
-/// A node that keeps records and knows nobody.
+/// A node that keeps records and knows no other node.
 pub(crate) fn node(number: u8) -> Node {
     let start = Start {
         identity: identity(number),

@@ -31,7 +31,7 @@ pub(crate) struct Shell {
     pub(crate) node: Node,
     store: MemoryStore,
     pub(crate) now: Instant,
-    /// Calls that the node made and nobody has answered.
+    /// Calls of the node that have no answer yet.
     pub(crate) calls: VecDeque<CallId>,
     /// Datagrams that it sent since they were last looked at.
     pub(crate) sent: Vec<(SocketAddr, Bytes)>,
@@ -49,7 +49,7 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// A node that knows nobody.
+    /// A node that knows no other node.
     pub(crate) fn new(number: u8) -> Self {
         Self {
             node: samples::node(number),

@@ -41,7 +41,7 @@ pub(crate) fn fitted(text: &str, columns: usize) -> String {
     text.chars().take_while(fits).collect()
 }
 
-/// A line in pieces of at most so many columns, broken between words. Further pieces begin below the first word
+/// Splits a line between words into pieces of at most `columns` columns. Further pieces begin below the first word
 /// of the line; a word that is longer stays whole.
 pub(crate) fn wrapped(line: &str, columns: usize) -> Vec<String> {
     if line.width() <= columns {

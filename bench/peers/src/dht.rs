@@ -29,7 +29,7 @@ pub struct Options {
     /// Share of the nodes that stop at once.
     #[arg(long, default_value_t = 0.3)]
     stop: f64,
-    /// Each phase ends after so many seconds; with one in flight after half of it.
+    /// Seconds after which each phase ends; half of them with one operation in flight.
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
 }

@@ -9,8 +9,10 @@ pub const BOUNDS: usize = 16;
 /// last one is 16.4 seconds. A read in one network of machines takes about a millisecond, and a lookup ends
 /// within ten seconds.
 const FIRST_MICROS: u64 = 500;
+/// Microseconds in a second.
+const MICROS: f64 = 1e6;
 
-/// Counts of values by range. Bound number `i` is `2^i` times the first one.
+/// Counts of times by range. Bound number `i` is `2^i` times the first one. The output is in seconds.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,11 +24,8 @@ const FIRST_MICROS: u64 = 500;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Histogram {
-    /// The first bound. Times are in microseconds.
-    first: u64,
-    /// How many of these units are one in the output.
-    scale: u64,
     ranges: [u64; BOUNDS + 1],
+    /// In microseconds.
     sum: u64,
 }
 
@@ -37,16 +36,16 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Of times, from half a millisecond to 16.4 seconds. Its output is in seconds.
+    /// Of times, with bounds from half a millisecond to 16.4 seconds.
     #[must_use]
     pub const fn of_times() -> Self {
-        Self { first: FIRST_MICROS, scale: 1_000_000, ranges: [0; BOUNDS + 1], sum: 0 }
+        Self { ranges: [0; BOUNDS + 1], sum: 0 }
     }
 
     /// Counts a time.
     pub fn note(&mut self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let steps = micros.div_ceil(self.first).max(1);
+        let steps = micros.div_ceil(FIRST_MICROS).max(1);
         let range = (u64::BITS - (steps - 1).leading_zeros()) as usize;
         let range = &mut self.ranges[range.min(BOUNDS)];
         *range = range.saturating_add(1);
@@ -67,14 +66,14 @@ impl Histogram {
     /// The sum of all values.
     #[must_use]
     pub fn sum(&self) -> f64 {
-        self.sum as f64 / self.scale as f64
+        self.sum as f64 / MICROS
     }
 
     /// The upper bounds, each with how many values are in its range; the last bound is infinite.
     pub fn ranges(&self) -> impl Iterator<Item = (f64, u64)> {
         let bound = |range: usize| match range {
             BOUNDS => f64::INFINITY,
-            _ => self.first as f64 * (1_u64 << range) as f64 / self.scale as f64,
+            _ => FIRST_MICROS as f64 * (1_u64 << range) as f64 / MICROS,
         };
         self.ranges.iter().enumerate().map(move |(range, count)| (bound(range), *count))
     }

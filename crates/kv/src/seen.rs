@@ -1,10 +1,10 @@
 //! The newest versions that this node read, so that an older answer is noticed.
 //!
-//! Signatures prove that a version is genuine, and nothing proves that it is the newest: who surrounds a key can
-//! go on showing what it once held. A reader that remembers what it saw is not taken in. It remembers of each key
-//! the newest dots; an answer must have or cover them.
+//! A signature proves that a version is genuine, but not that it is the newest: nodes that surround a key can
+//! answer with an old version for ever. So a reader remembers the newest dots of each key that it read, and an
+//! answer that neither has nor covers them is older.
 //!
-//! **Invariant:** keys and dots are bounded; what is forgotten is only noticed no more.
+//! **Invariant:** keys and dots are bounded. An older answer for a forgotten key is not noticed.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use potluck_record::{Dot, HasHead, State};
 
 /// Keys whose versions are remembered. Raising it costs about 500 bytes of memory each.
 const KEYS_MAX: usize = 4096;
-/// Dots remembered of one key: those of the newest envelopes. Raising it notices also that the envelope of a
-/// writer is missing that wrote before so many others.
+/// Dots remembered of one key: those of its newest envelopes. An older envelope that is missing from an answer is
+/// not noticed. Raising it notices more of them and costs memory.
 const DOTS_MAX: usize = 8;
-/// How long a version is remembered. A record that the network has really lost is shown as older for as long.
-/// Raising it notices answers that are older than what was read long ago. A guess.
+/// How long a version is remembered. If the network loses a record, reads of it are flagged as older for this
+/// time. Raising it notices an older answer after a longer pause between two reads. A guess.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// The dot of one envelope that was read.

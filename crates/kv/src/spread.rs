@@ -86,7 +86,7 @@ const fn outside(r: usize) -> usize {
     }
 }
 
-/// The chance that `count` nodes or more lie where this many are expected, when nobody chooses a place.
+/// The chance that `count` nodes or more lie where this many are expected, when ids are random.
 fn chance(expected: f64, count: usize) -> f64 {
     let (mut term, mut fewer) = ((-expected).exp(), 0.0);
     for number in 0..count {

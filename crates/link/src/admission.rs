@@ -17,7 +17,7 @@ use crate::link::{Link, RequestToken, canonical};
 use crate::outputs::Output;
 use crate::puzzle_gate::{Checked, PuzzleGate};
 
-/// What decides who is heard.
+/// The rule by which a node decides which senders it answers.
 #[derive(Debug)]
 pub(crate) enum Door {
     /// In an `invite` network: certificates.

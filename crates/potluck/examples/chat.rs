@@ -1,5 +1,5 @@
 //! A protocol of one's own: two nodes talk over a stream, and one sends the other a single message.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints what it does")]
 
 use potluck::PeerStream;
 use potluck::testing::Network;

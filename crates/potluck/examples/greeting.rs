@@ -2,7 +2,7 @@
 //!
 //! With a contact as argument (as `potluck up` prints it) it does so in that node's network, which
 //! has to be called `greeting` too.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints what it does")]
 
 use potluck::{Admission, Node, Read};
 

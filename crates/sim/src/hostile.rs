@@ -142,7 +142,7 @@ pub(crate) mod testing {
 
     use super::*;
 
-    /// Runs `test` as a hostile member that knows nobody.
+    /// Runs `test` as a hostile member that knows no other node.
     pub(crate) fn as_member<T>(test: impl FnOnce(&Me<'_>) -> T) -> T {
         let identity = Identity::from_seed([66; 32]);
         let network = NetworkId::new("test", Admission::Lab, None);

@@ -1,4 +1,4 @@
-//! Who gets a place in the table of an open network, and who is named to others.
+//! Which nodes get a place in the table of an open network, and which are named to others.
 
 use potluck_base::{Diversity, Rng};
 
